@@ -1,0 +1,124 @@
+"""How a video becomes clips, and how a network is trained on them: frozen, saved with every run.
+
+The defaults are the default recipe, meant for 100 to 1,000 labelled videos (see docs/recipe.md).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from timelift.records.errors import UsageError
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class ClipFormat:
+    """`frames` frames, every `stride`-th, short side resized to `short_side`, cropped to `size` pixels."""
+
+    frames: int = 8
+    stride: int = 4
+    short_side: int = 128
+    size: int = 112
+    channels: Literal[1, 3] = 3  # grey or RGB
+    mean: tuple[float, ...] | None = None  # on the 0..1 scale; None: the image network's own
+    std: tuple[float, ...] | None = None  # 1/255 with mean 0 gives raw 0..255 pixels
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Drawn once a clip, the same for all its frames."""
+
+    random_crop: bool = True  # else the centre crop
+    crop_scale: tuple[float, float] = (0.6, 1.0)  # area of the crop relative to the largest square
+    flip: float = 0.5  # probability of a horizontal flip
+    rotate_degrees: float = 0.0  # uniform in +-
+    translate: float = 0.0  # uniform in +-, share of the size
+    scale: float = 0.0  # uniform in 1 +-
+    shear_degrees: float = 0.0
+    temporal_jitter: bool = True  # a random start of the clip, else the middle one
+    shuffle_frames: bool = False  # destroys the order of time; for control experiments
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a video is judged by: `clips` evenly spaced clips x crops; `clips=0` slides by `window_stride` frames."""
+
+    clips: int = 1
+    crops: Literal["centre", "three", "ten"] = "centre"
+    window_stride: int = 0
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """The training loop's choices; rates of the groups `new`, `lifted`, `kept` are factors of learning_rate."""
+
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: float = 1e-3
+    new_rate: float = 1.0  # head and randomly started tensors
+    lifted_rate: float = 0.1  # tensors with a new slice in time
+    kept_rate: float = 0.1  # the image network's other tensors
+    momentum: float = 0.9
+    weight_decay: float = 0.05
+    decay_norms_and_biases: bool = False
+    schedule: Literal["constant", "step", "plateau", "cosine"] = "cosine"
+    warmup_epochs: float = 1.0
+    step_epochs: int = 10  # step: every so many epochs times step_factor
+    step_factor: float = 0.1  # also plateau's
+    plateau_patience: int = 5  # epochs without a better validation accuracy
+    epochs: int = 20
+    batch_size: int = 8  # clips a step and process
+    accumulate: int = 1  # batches an optimiser step
+    freeze_lifted_steps: int = 0  # optimiser steps until the group thaws
+    freeze_kept_steps: int = 0
+    dropout: float | None = None  # None: the network's own; else every dropout layer's rate
+    label_smoothing: float = 0.1
+    mixup: float = 0.0  # alpha of the Beta distribution; 0 is off
+    ema: float = 0.0  # decay of the averaged weights, 0 is off
+    clip_gradient: float = 0.0  # largest norm, 0 is off
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    early_stopping_patience: int = 0  # epochs without a better validation accuracy; 0 is off
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a run chooses beside the network, the data and the seed."""
+
+    clip: ClipFormat = field(default_factory=ClipFormat)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    views: Views = field(default_factory=Views)
+    training: Optimisation = field(default_factory=Optimisation)
+
+    __pydantic_config__ = _STRICT
+
+
+_ADAPTER = TypeAdapter(Recipe)
+
+
+def parse_recipe(data: dict) -> Recipe:
+    """A recipe from nested plain values; what is not said keeps its default.
+
+    Raises:
+        UsageError: for an unknown key or a value of the wrong kind, naming it.
+    """
+    try:
+        return _ADAPTER.validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        came = "" if first["type"] == "unexpected_keyword_argument" else f" (got {first['input']!r})"
+        raise UsageError(f"recipe: {place}: {first['msg']}{came}") from error
+
+
+def recipe_to_dict(recipe: Recipe) -> dict:
+    """Nested plain values that `parse_recipe` reads back to an equal recipe (JSON-safe)."""
+    return _ADAPTER.dump_python(recipe, mode="json")

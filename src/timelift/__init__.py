@@ -1,0 +1,50 @@
+"""timelift: lift any image network into time, and learn honestly which lift is best on your videos.
+
+The public names, and where each lives; a name is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "lift": "timelift.lift",
+    "VideoModel": "timelift.lift",
+    "mean_consensus": "timelift.lift",
+    "Framewise": "timelift.clip",
+    "Inflate": "timelift.conversions",
+    "Factorize": "timelift.conversions",
+    "MaxPool": "timelift.conversions",
+    "AvgPool": "timelift.conversions",
+    "ConversionError": "timelift.conversions",
+    "every": "timelift.networks.select",
+    "first": "timelift.networks.select",
+    "stages": "timelift.networks.select",
+    "top": "timelift.networks.select",
+    "bottom": "timelift.networks.select",
+    "named": "timelift.networks.select",
+    "cycle": "timelift.networks.select",
+    "image_network": "timelift.networks.images",
+    "create_model": "timelift.systems",
+    "list_models": "timelift.systems",
+    "build_variant": "timelift.variants",
+    "parse_variant": "timelift.variants",
+    "check_conversion": "timelift.testing",
+    "load": "timelift.runs.saved",
+    "save": "timelift.runs.saved",
+    "Recipe": "timelift.records",
+    "compare_paired": "timelift.comparison",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'timelift' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,1 @@
+"""Videos -> views -> scores -> predictions, and what they are worth: metrics, use of time, probe, cost."""

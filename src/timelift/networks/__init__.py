@@ -1,0 +1,1 @@
+"""Image networks, their layers in order of execution, and the places that name layers."""

@@ -11,7 +11,8 @@ import numpy as np
 class Predictions:
     """Logits of every view of every video, in the manifest's order.
 
-    clip_logits: (videos, views, classes) float32, after the consensus over time of one clip.
+    clip_logits: (videos, views, classes) float32, after the consensus over time of one clip; NaN for the
+    views that a video lacks where videos differ in their number.
     """
 
     videos: tuple[str, ...]  # the manifest's paths
@@ -21,8 +22,8 @@ class Predictions:
     clip_logits: np.ndarray
 
     def scores(self) -> np.ndarray:
-        """Video level: (videos, classes), the mean over views of the softmax."""
-        return softmax(self.clip_logits).mean(axis=1)
+        """Video level: (videos, classes), the mean over its views of the softmax."""
+        return np.nanmean(softmax(self.clip_logits), axis=1)
 
     def correct(self) -> np.ndarray:
         """Video level: (videos,) float64, 1.0 where the highest score is the label's."""

@@ -1,0 +1,1 @@
+"""A finished study as something to look at: one self-contained page, CSV and Markdown."""

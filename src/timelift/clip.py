@@ -1,0 +1,109 @@
+"""Clips and frames: time is folded into the batch, and unfolded only where a layer looks through time.
+
+A clip is (B, C, T, H, W); its frames are (B*T, C, H, W), clip by clip, in order of time. The image network
+sees frames. What is carried along is the number of clips B, never the length T, so that a layer may change
+the length: T = len(frames) // B holds anywhere, also inside a residual branch with temporal stride.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_clips_in_batch: ContextVar[int | None] = ContextVar("timelift_clips_in_batch", default=None)
+
+
+def fold(clip: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B*T, C, H, W): a view when the clip is channels-last."""
+    return clip.transpose(1, 2).flatten(0, 1)
+
+
+def unfold(frames: Tensor, clips: int) -> Tensor:
+    """(B*T, C, H, W) -> (B, C, T, H, W) with B = clips: always a view.
+
+    Raises:
+        ValueError: if the frames do not divide into so many clips.
+    """
+    if len(frames) % clips:
+        raise ValueError(f"{len(frames)} frames do not divide into {clips} clips of equal length")
+    return frames.unflatten(0, (clips, len(frames) // clips)).transpose(1, 2)
+
+
+@contextmanager
+def ClipBatch(clips: int) -> Iterator[None]:  # noqa: N802 (a scope, named like one)
+    """The scope in which frames belong to `clips` clips: one forward of a VideoModel, restored on error."""
+    token = _clips_in_batch.set(clips)
+    try:
+        yield
+    finally:
+        _clips_in_batch.reset(token)
+
+
+@dataclass(frozen=True)
+class Framewise:
+    """The layer as it is, on every frame: a 3-D kernel of length 1."""
+
+    keeps = frozenset({"identity_start", "still_clip", "causal"})
+
+    def __call__(self, layer: nn.Module) -> nn.Module:
+        """The layer, taking and giving clips."""
+        return OnFrames(layer)
+
+
+class OnFrames(nn.Module):
+    """A layer on frames, made a layer on clips: (B, C, T, H, W) -> (B, C', T, H', W')."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Apply the layer to each frame alone."""
+        return unfold(self.layer(fold(clip)), len(clip))
+
+
+class Clipwise(nn.Module):
+    """A layer on clips, made a layer on frames, for its place inside the image network."""
+
+    def __init__(self, on_clips: nn.Module, name: str):
+        super().__init__()
+        self.on_clips = on_clips
+        self.name = name
+        self._clips_of: dict[int, int] = {}  # number of frames -> clips, of forwards with gradients
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B*T, C, H, W) -> (B*T', C', H', W').
+
+        Raises:
+            RuntimeError: outside a VideoModel's forward, where B is not known.
+        """
+        return fold(self.on_clips(unfold(frames, self._clips(len(frames)))))
+
+    def _clips(self, frames: int) -> int:
+        clips = _clips_in_batch.get()
+        if clips is None:
+            return self._clips_in_recomputation(frames)
+        if torch.is_grad_enabled() or self.training:
+            seen = self._clips_of.setdefault(frames, clips)
+            if seen != clips:
+                self._clips_of[frames] = 0  # two readings of the same number: never guess
+        return clips
+
+    def _clips_in_recomputation(self, frames: int) -> int:
+        """B inside `torch.utils.checkpoint`'s second forward, which runs in backward, outside the scope."""
+        clips = self._clips_of.get(frames)
+        in_backward = torch._C._current_graph_task_id() != -1
+        if clips is None or not in_backward:
+            raise RuntimeError(
+                f"{self.name} was called outside a VideoModel: it does not know how many clips its "
+                f"{frames} frames belong to. Call the VideoModel, or wrap the call in ClipBatch(clips)."
+            )
+        if clips == 0:
+            raise RuntimeError(
+                f"{self.name} is recomputed in backward, but {frames} frames came as different numbers of "
+                "clips before: with activation checkpointing keep the batch and the clip length fixed."
+            )
+        return clips

@@ -1,0 +1,87 @@
+"""Several variants against one baseline, judged together: Holm (1979), with intervals that say the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from timelift.comparison import evidence as ev
+from timelift.comparison.evidence import Evidence
+from timelift.comparison.paired import PairedDifference, check_levels, judge
+from timelift.records.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Step:
+    """What Holm's procedure decided for one comparison."""
+
+    p_adjusted: float
+    level: float  # of its interval: it excludes 0 exactly when p_adjusted <= alpha
+
+
+def compare_family(
+    results: Mapping[str, ArrayLike],
+    baseline: str,
+    groups: ArrayLike | None = None,
+    *,
+    alpha: float = 0.05,
+    margin: float = 0.02,
+    rng: np.random.Generator | None = None,
+) -> tuple[PairedDifference, ...]:
+    """Every other variant against `baseline`, in the mapping's order; at most alpha of any false verdict.
+
+    results: variant -> (runs,) accuracies or (runs, videos) of 0 and 1, as `compare_paired` takes them.
+
+    Raises:
+        UsageError: if the baseline is not among the results, or arrays do not pair.
+    """
+    if baseline not in results:
+        raise UsageError(f"baseline {baseline!r} is not among the results: {', '.join(results)}")
+    scores = {name: ev.as_scores(values, name) for name, values in results.items()}
+    pairs = {name: (scores[baseline], values) for name, values in scores.items() if name != baseline}
+    return compare_pairs(pairs, baseline, groups, alpha=alpha, margin=margin, rng=rng)
+
+
+def compare_pairs(
+    pairs: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    baseline: str,
+    groups: ArrayLike | None = None,
+    *,
+    alpha: float = 0.05,
+    margin: float = 0.02,
+    rng: np.random.Generator | None = None,
+) -> tuple[PairedDifference, ...]:
+    """As `compare_family`, each variant with the baseline's runs that pair with its own."""
+    check_levels(alpha, margin)
+    rng = rng or np.random.default_rng(0)
+    strictest = alpha / max(len(pairs), 1)
+    found = [ev.gather(a, b, groups, rng, strictest) for a, b in pairs.values()]
+    steps = holm(np.array([ev.both_p(one) for one in found]), alpha)
+    return tuple(
+        _judge(one, (baseline, name), step, alpha, margin)
+        for name, one, step in zip(pairs, found, steps, strict=True)
+    )
+
+
+def _judge(
+    found: Evidence, names: tuple[str, str], step: Step, alpha: float, margin: float
+) -> PairedDifference:
+    return judge(found, names, alpha=alpha, margin=margin, level=step.level, p_adjusted=step.p_adjusted)
+
+
+def holm(p: np.ndarray, alpha: float) -> list[Step]:
+    """Holm's adjusted p, and the level of each interval: (comparisons,) -> steps in the same order.
+
+    The level is Bonferroni's alpha / m, with which all intervals hold together. Where Holm rejects at a later
+    step what Bonferroni would not, it is that step's level, so that the interval shows what was decided.
+    """
+    count = len(p)
+    steps: dict[int, Step] = {}
+    adjusted = 0.0
+    for rank, index in enumerate(np.argsort(p, kind="stable")):
+        adjusted = max(adjusted, min(1.0, (count - rank) * float(p[index])))
+        strictest = alpha / count
+        late = adjusted <= alpha and p[index] > strictest
+        steps[int(index)] = Step(adjusted, alpha / (count - rank) if late else strictest)
+    return [steps[i] for i in range(count)]

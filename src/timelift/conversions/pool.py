@@ -1,0 +1,134 @@
+"""Pooling through time, behind the layer that it is put on: a spatial pool becomes a pool in space and time.
+
+A 3-D max pool is the spatial one followed by the temporal one; likewise the average (I3D, C3D, Mansimov's pools).
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from timelift.clip import OnFrames
+from timelift.conversions.errors import ConversionError
+from timelift.conversions.padding import TimePadding, amounts, check_padding, pad_time
+from timelift.fields import typed
+
+
+@dataclass(frozen=True, repr=False)
+class MaxPool:
+    """The layer, then the maximum over `frames` frames, every `stride`-th (the default: frames).
+
+    padding: "same" (TensorFlow's, never shortens a clip to nothing), "replicate" or "valid"; there are no zeros.
+    """
+
+    frames: int = 2
+    stride: int | None = None
+    padding: TimePadding = "same"
+
+    __repr__ = typed
+
+    def __post_init__(self):
+        _check(self)
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        """The laws that these fields promise: on a still clip the maximum is the frame."""
+        return _kept(self)
+
+    def __call__(self, layer: nn.Module) -> nn.Module:
+        """The layer with the pool behind it, on clips."""
+        pool = TemporalMaxPool(self.frames, self.stride or self.frames, self.padding)
+        return nn.Sequential(OnFrames(copy.deepcopy(layer)), pool)
+
+
+@dataclass(frozen=True, repr=False)
+class AvgPool:
+    """The layer, then the mean over `frames` frames, every `stride`-th (the default: frames); padding is not counted."""
+
+    frames: int = 2
+    stride: int | None = None
+    padding: TimePadding = "same"
+
+    __repr__ = typed
+
+    def __post_init__(self):
+        _check(self)
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        """The laws that these fields promise: on a still clip the mean is the frame."""
+        return _kept(self)
+
+    def __call__(self, layer: nn.Module) -> nn.Module:
+        """The layer with the pool behind it, on clips."""
+        pool = TemporalAvgPool(self.frames, self.stride or self.frames, self.padding)
+        return nn.Sequential(OnFrames(copy.deepcopy(layer)), pool)
+
+
+def _check(pool: MaxPool | AvgPool) -> None:
+    check_padding(pool.padding, causal=False)
+    if pool.padding == "zeros":
+        raise ConversionError("a pool has no zeros to pad with: take padding='same', 'replicate' or 'valid'")
+    if pool.frames < 1 or (pool.stride is not None and pool.stride < 1):
+        raise ConversionError(f"frames={pool.frames}, stride={pool.stride}: both are at least 1")
+
+
+def _kept(pool: MaxPool | AvgPool) -> frozenset[str]:
+    alone = pool.frames == 1
+    unchanged = alone and (pool.stride or 1) == 1
+    return frozenset({"still_clip"} | ({"identity_start"} if unchanged else set()) | ({"causal"} if unchanged else set()))
+
+
+class _TemporalPool(nn.Module):
+    def __init__(self, frames: int, stride: int, padding: TimePadding):
+        super().__init__()
+        self.frames, self.stride, self.padding = frames, stride, padding
+
+    def windows(self, clip: Tensor, fill: float) -> Tensor:
+        """(B, C, T', H, W, frames): every window, a view of the padded clip."""
+        padded = pad_time(clip, self.frames, self.stride, self.padding, causal=False, fill=fill)
+        return padded.unfold(2, self.frames, self.stride)
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}, stride={self.stride}, padding={self.padding!r}"
+
+
+class TemporalMaxPool(_TemporalPool):
+    """(B, C, T, H, W) -> (B, C, T', H, W): the largest of each window."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Pool through time; what is padded never wins."""
+        return self.windows(clip, fill=-torch.inf).amax(dim=-1)
+
+
+class TemporalAvgPool(_TemporalPool):
+    """(B, C, T, H, W) -> (B, C, T', H, W): the mean of each window's own frames."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Pool through time; what is padded with "same" is not counted."""
+        total = self.windows(clip, fill=0.0).sum(dim=-1)
+        return total / self._counts(clip).view(1, 1, -1, 1, 1)
+
+    def _counts(self, clip: Tensor) -> Tensor:
+        length = clip.shape[2]
+        before, after = amounts(length, self.frames, self.stride, self.padding, causal=False)
+        counted = 1.0 if self.padding == "replicate" else 0.0
+        ones = torch.ones(length, dtype=clip.dtype, device=clip.device)
+        padded = nn.functional.pad(ones, (before, after), value=counted)
+        return padded.unfold(0, self.frames, self.stride).sum(dim=-1)
+
+
+class TemporalSubsample(nn.Module):
+    """(B, C, T, H, W) -> (B, C, ceil(T / stride), H, W): every `stride`-th frame."""
+
+    def __init__(self, stride: int):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Keep frames 0, stride, 2 stride ..."""
+        return clip[:, :, :: self.stride]
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"

@@ -1,0 +1,41 @@
+"""Where a clip's frames come from: an interface, and the plainest source, decoding when asked."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from timelift.data.decode import decode_frames
+from timelift.records import ClipFormat, Manifest, Video
+
+
+class FrameSource(Protocol):
+    """Frames of a video by their indices, in any order, repeats allowed."""
+
+    def frames(self, video: Video, indices: list[int]) -> np.ndarray:
+        """(T, H, W, C) uint8, T = len(indices)."""
+        ...
+
+
+@dataclass(frozen=True)
+class DecodedOnDemand:
+    """Decodes the file whenever frames are asked for."""
+
+    manifest: Manifest
+    clip_format: ClipFormat
+
+    def frames(self, video: Video, indices: list[int]) -> np.ndarray:
+        """(T, H, W, C) uint8: each frame decoded once, however often it is asked for.
+
+        Raises:
+            DataError: if the file cannot be read, or lacks one of the frames.
+        """
+        wanted = sorted(set(indices))
+        decoded = decode_frames(
+            self.manifest.full_path(video),
+            wanted,
+            short_side=self.clip_format.short_side,
+            channels=self.clip_format.channels,
+        )
+        place = {index: position for position, index in enumerate(wanted)}
+        return decoded[[place[index] for index in indices]]

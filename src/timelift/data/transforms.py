@@ -1,0 +1,161 @@
+"""What happens to a clip's pixels: uint8 frames (T, H, W, C) in, square clips (T, size, size, C) out.
+
+A transform is drawn once a clip and is the same for all its frames.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from timelift.records import Augmentation, ClipFormat
+
+Matrix = tuple[float, float, float, float, float, float]  # row-major 2x3, source pixel to output pixel
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of source pixels."""
+
+    top: int
+    left: int
+    side: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One clip's transform: the square is cut out and resized, then flipped, moved, put in order."""
+
+    square: Square
+    size: int
+    flip: bool
+    matrix: Matrix | None  # None: no affine motion
+    order: tuple[int, ...] | None  # None: time's own
+
+
+def draw(
+    augmentation: Augmentation,
+    clip_format: ClipFormat,
+    rng: np.random.Generator,
+    frame_size: tuple[int, int],
+) -> Drawn:
+    """A transform for one clip of frames of (height, width) pixels.
+
+    The draws are the same in number whatever is switched on: switching the flip off leaves the crops.
+    """
+    share, down, right, flip, *motion = rng.random(9)
+    order = tuple(rng.permutation(clip_format.frames).tolist())
+    if augmentation.random_crop:
+        square = _random_square(augmentation.crop_scale, (share, down, right), frame_size)
+    else:
+        square = _placed_square(frame_size, clip_format.size, 0.5, 0.5)
+    return Drawn(
+        square=square,
+        size=clip_format.size,
+        flip=bool(flip < augmentation.flip),
+        matrix=_motion(augmentation, clip_format.size, motion),
+        order=order if augmentation.shuffle_frames else None,
+    )
+
+
+def apply(drawn: Drawn, frames: np.ndarray) -> np.ndarray:
+    """The drawn transform on frames (T, H, W, C) uint8: (T, size, size, C) uint8, contiguous."""
+    clip = resized_square(frames, drawn.square, drawn.size)
+    if drawn.flip:
+        clip = clip[:, :, ::-1]
+    if drawn.matrix is not None:
+        clip = _moved(clip, drawn.matrix)
+    if drawn.order is not None:
+        clip = clip[list(drawn.order)]
+    return np.ascontiguousarray(clip)
+
+
+def centre_crop(frames: np.ndarray, size: int) -> np.ndarray:
+    """The square of `size` pixels in the middle: (T, H, W, C) -> (T, size, size, C).
+
+    Frames with a side below `size` are scaled up, here and in the other crops.
+    """
+    return _crops(frames, size, ((0.5, 0.5),))[0]
+
+
+def three_crops(frames: np.ndarray, size: int) -> np.ndarray:
+    """First, middle and last square along the longer side: (T, H, W, C) -> (3, T, size, size, C)."""
+    height, width = frames.shape[1:3]
+    along = (0.0, 0.5, 1.0)
+    places = [(place, 0.5) if height > width else (0.5, place) for place in along]
+    return _crops(frames, size, places)
+
+
+def ten_crops(frames: np.ndarray, size: int) -> np.ndarray:
+    """Four corners and the centre, then these flipped: (T, H, W, C) -> (10, T, size, size, C)."""
+    corners = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+    five = _crops(frames, size, (*corners, (0.5, 0.5)))
+    return np.concatenate([five, five[:, :, :, ::-1]])
+
+
+def resized_square(frames: np.ndarray, square: Square, size: int) -> np.ndarray:
+    """A square of every frame at `size` pixels: a view where it has that size already."""
+    rows = slice(square.top, square.top + square.side)
+    columns = slice(square.left, square.left + square.side)
+    cut = frames[:, rows, columns]
+    if square.side == size:
+        return cut
+    interpolation = cv2.INTER_AREA if square.side > size else cv2.INTER_LINEAR
+    clip = np.empty((len(frames), size, size, frames.shape[3]), np.uint8)
+    for frame, out in zip(cut, clip, strict=True):
+        out[...] = cv2.resize(frame, (size, size), interpolation=interpolation).reshape(out.shape)
+    return clip
+
+
+def _crops(frames: np.ndarray, size: int, places) -> np.ndarray:
+    squares = [_placed_square(frames.shape[1:3], size, down, right) for down, right in places]
+    return np.stack([resized_square(frames, square, size) for square in squares])
+
+
+def _placed_square(frame_size: tuple[int, ...], size: int, down: float, right: float) -> Square:
+    """`size` pixels, or the whole short side where that is less; 0 is top or left, 1 bottom or right."""
+    height, width = frame_size
+    side = min(size, height, width)
+    return Square(top=int(down * (height - side)), left=int(right * (width - side)), side=side)
+
+
+def _random_square(
+    crop_scale: tuple[float, float], uniform: tuple[float, float, float], frame_size: tuple[int, int]
+) -> Square:
+    height, width = frame_size
+    share, down, right = uniform
+    low, high = crop_scale
+    side = round(math.sqrt(low + share * (high - low)) * min(height, width))
+    side = min(max(side, 1), height, width)
+    return Square(top=int(down * (height - side + 1)), left=int(right * (width - side + 1)), side=side)
+
+
+def _motion(augmentation: Augmentation, size: int, uniform: list[float]) -> Matrix | None:
+    """Rotation, shear and scale about the clip's centre, then the shift, as one matrix."""
+    reach = (
+        math.radians(augmentation.rotate_degrees),
+        augmentation.translate * size,
+        augmentation.translate * size,
+        augmentation.scale,
+        math.radians(augmentation.shear_degrees),
+    )
+    if not any(reach):
+        return None
+    drawn = [(2 * u - 1) * most for u, most in zip(uniform, reach, strict=True)]
+    angle, shift_x, shift_y, zoom, shear = drawn
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    linear = (1 + zoom) * turn @ np.array([[1.0, math.tan(shear)], [0.0, 1.0]])
+    centre = np.full(2, (size - 1) / 2)
+    offset = centre + (shift_x, shift_y) - linear @ centre
+    return tuple(np.column_stack([linear, offset]).ravel().tolist())
+
+
+def _moved(clip: np.ndarray, matrix: Matrix) -> np.ndarray:
+    size = clip.shape[1]
+    moved = np.empty(clip.shape, np.uint8)
+    for frame, out in zip(clip, moved, strict=True):
+        source = np.ascontiguousarray(frame)
+        warped = cv2.warpAffine(source, np.array(matrix).reshape(2, 3), (size, size), flags=cv2.INTER_LINEAR)
+        out[...] = warped.reshape(out.shape)
+    return moved

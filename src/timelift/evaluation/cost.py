@@ -1,0 +1,60 @@
+"""What a network costs: parameters, multiply-adds, and milliseconds as measured here."""
+
+import statistics
+import time
+
+import torch
+from torch import Tensor, nn
+
+from timelift.evaluation.evaluate import evaluating
+from timelift.records import UsageError
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers the network learns; a weight that is used twice counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def multiply_adds(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
+    """Multiply-adds of one clip (C, T, H, W), counted in one forward: convolutions and matrix products.
+
+    Half of what PyTorch's counter calls FLOPs; what has no product of weights (norms, activations, pools)
+    is not in it, as in the papers.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    clip = _clip(model, clip_shape)
+    counter = FlopCounterMode(display=False)
+    with evaluating(model), torch.no_grad(), counter:
+        model(clip)
+    return counter.get_total_flops() // 2
+
+
+def latency_ms(model: nn.Module, clip_shape: tuple[int, ...], repeats: int) -> tuple[float, float, float]:
+    """(median, min, max) milliseconds of a forward of one clip (C, T, H, W), after one that is not counted.
+
+    Raises:
+        UsageError: for fewer than one repeat.
+    """
+    if repeats < 1:
+        raise UsageError(f"{repeats} repeats: a latency needs at least one forward that is measured")
+    clip = _clip(model, clip_shape)
+    with evaluating(model), torch.inference_mode():
+        _forward_ms(model, clip)  # allocations and kernel choices happen here
+        times = [_forward_ms(model, clip) for _ in range(repeats)]
+    return statistics.median(times), min(times), max(times)
+
+
+def _forward_ms(model: nn.Module, clip: Tensor) -> float:
+    started = time.perf_counter()
+    model(clip)
+    if clip.is_cuda:
+        torch.cuda.synchronize(clip.device)  # the call returns before the work is done
+    return (time.perf_counter() - started) * 1e3
+
+
+def _clip(model: nn.Module, clip_shape: tuple[int, ...]) -> Tensor:
+    if len(clip_shape) != 4:
+        raise UsageError(f"clip shape {tuple(clip_shape)}: wanted (channels, frames, height, width)")
+    weight = next(model.parameters(), torch.zeros(1))
+    return torch.zeros(1, *clip_shape, device=weight.device, dtype=weight.dtype)

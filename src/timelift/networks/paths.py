@@ -1,0 +1,100 @@
+"""What stands around a layer: its own norm and activation, the strided layers beside it, lengths that meet."""
+
+import copy
+import re
+
+import torch
+from torch import Tensor, nn
+
+from timelift.conversions.errors import ClipTooShort, ConversionError
+from timelift.networks.trace import Layer
+from timelift.records.errors import UsageError
+
+_ACTIVATIONS = re.compile(r"(\w*ReLU\w*|SiLU|Swish\w*|GELU\w*|QuickGELU|Mish\w*|H(ard)?(S|s)wish\w*|\w*ELU|Tanh|Sigmoid)")
+
+
+def behind_norm_act(layers: tuple[Layer, ...], layer: Layer) -> tuple[str, nn.Module]:
+    """The module that ends the layer's own norm and activation, by name, and what must run there on frames.
+
+    An activation that several layers share cannot be replaced for one of them: a ReLU, which twice is once,
+    then runs behind the norm as well.
+
+    Raises:
+        ConversionError: if no norm and activation follow the layer.
+    """
+    following = [other for other in layers[layers.index(layer) + 1 :]]
+    norm = following[0] if following else None
+    if norm is None or "norm" not in type(norm.module).__name__.lower():
+        raise _nothing_behind("no norm follows it")
+    own = getattr(norm.module, "act", None)
+    if own is not None and not isinstance(own, nn.Identity):
+        return norm.name, norm.module
+    rest = [other for other in following[1:] if not other.name.startswith(norm.name + ".")]
+    act = rest[0] if rest else None
+    if act is None or not _ACTIVATIONS.fullmatch(type(act.module).__name__):
+        raise _nothing_behind(f"no activation follows its norm {norm.name}")
+    if act.calls == 1:
+        return act.name, act.module
+    if type(act.module) in (nn.ReLU, nn.ReLU6):
+        return norm.name, nn.Sequential(norm.module, type(act.module)())
+    raise _nothing_behind(f"its activation {act.name} is shared by {act.calls} layers")
+
+
+def _nothing_behind(why: str) -> ConversionError:
+    return ConversionError(
+        f"has no norm and activation of its own to stand behind ({why}): take between='none', "
+        "start='random', or a place that leaves it out"
+    )
+
+
+def parallel_strided(
+    layers: tuple[Layer, ...], taken: set[str], strided: list[tuple[Layer, int]]
+) -> list[tuple[Layer, int]]:
+    """Layers without a rule that shrink the map as a temporally strided one does: shortcuts and pools beside it."""
+    stride_of = {(layer.input_size, layer.output_size): stride for layer, stride in strided}
+    return [
+        (layer, stride_of[layer.input_size, layer.output_size])
+        for layer in layers
+        if layer.name not in taken
+        and (layer.input_size, layer.output_size) in stride_of
+        and not list(layer.module.children())
+        and _stride(layer.module) > 1
+    ]
+
+
+def _stride(module: nn.Module) -> int:
+    stride = getattr(module, "stride", 1)
+    return max(stride) if isinstance(stride, tuple) else int(stride or 1)
+
+
+def check_lengths(video: nn.Module, frames: Tensor) -> None:
+    """Run one clip of 16 such frames (N, C, H, W) through a weightless twin.
+
+    Raises:
+        UsageError: naming the block in which paths of different lengths meet.
+    """
+    twin = copy.deepcopy(video).to("meta").eval()
+    running: list[str] = []
+    hooks = [
+        hook
+        for name, module in twin.named_modules()
+        for hook in (
+            module.register_forward_pre_hook(lambda m, a, name=name: running.append(name)),
+            module.register_forward_hook(lambda m, a, o: running.pop() and None),
+        )
+    ]
+    clip = torch.zeros(1, frames.shape[1], 16, *frames.shape[2:], device="meta", dtype=frames.dtype)
+    try:
+        with torch.no_grad():
+            twin(clip)
+    except ClipTooShort:
+        return  # 16 frames are few for this network; its own forward says how many it takes
+    except RuntimeError as error:
+        where = running[-1].removeprefix("image_net.") if running else "the network"
+        raise UsageError(
+            f"{where or 'the network'}: after the temporal strides its paths have different lengths ({error}); "
+            "give both paths the same stride, by a rule on the other or with stride='none'"
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()

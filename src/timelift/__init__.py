@@ -9,9 +9,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "lift": "timelift.lift",
-    "VideoModel": "timelift.lift",
-    "mean_consensus": "timelift.lift",
+    "lift": "timelift.lifting",
+    "VideoModel": "timelift.lifting",
+    "mean_consensus": "timelift.lifting",
     "Framewise": "timelift.clip",
     "Inflate": "timelift.conversions",
     "Factorize": "timelift.conversions",
@@ -33,6 +33,7 @@ _HOME = {
     "check_conversion": "timelift.testing",
     "load": "timelift.runs.saved",
     "save": "timelift.runs.saved",
+    "keep_memory": "timelift.memory",
     "Recipe": "timelift.records",
     "compare_paired": "timelift.comparison",
 }

@@ -5,6 +5,7 @@ sees frames. What is carried along is the number of clips B, never the length T,
 the length: T = len(frames) // B holds anywhere, also inside a residual branch with temporal stride.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,7 +34,7 @@ def unfold(frames: Tensor, clips: int) -> Tensor:
 
 
 @contextmanager
-def ClipBatch(clips: int) -> Iterator[None]:  # noqa: N802 (a scope, named like one)
+def ClipBatch(clips: int) -> Iterator[None]:
     """The scope in which frames belong to `clips` clips: one forward of a VideoModel, restored on error."""
     token = _clips_in_batch.set(clips)
     try:
@@ -49,8 +50,8 @@ class Framewise:
     keeps = frozenset({"identity_start", "still_clip", "causal"})
 
     def __call__(self, layer: nn.Module) -> nn.Module:
-        """The layer, taking and giving clips."""
-        return OnFrames(layer)
+        """A copy of the layer, taking and giving clips."""
+        return OnFrames(copy.deepcopy(layer))
 
 
 class OnFrames(nn.Module):
@@ -86,7 +87,7 @@ class Clipwise(nn.Module):
         clips = _clips_in_batch.get()
         if clips is None:
             return self._clips_in_recomputation(frames)
-        if torch.is_grad_enabled() or self.training:
+        if (torch.is_grad_enabled() or self.training) and not torch.compiler.is_compiling():
             seen = self._clips_of.setdefault(frames, clips)
             if seen != clips:
                 self._clips_of[frames] = 0  # two readings of the same number: never guess

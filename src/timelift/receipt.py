@@ -53,25 +53,26 @@ class Receipt:
 
 def _tensors(row: Converted) -> str:
     parts = (("kept", row.kept), ("lifted", row.lifted), ("new", row.new))
-    return "; ".join(f"{word}: {', '.join(names)}" for word, names in parts if names) or "no tensors"
+    return "; ".join(_listed(word, list(names)) for word, names in parts if names) or "no tensors"
 
 
 def origins(module: nn.Module, build: Callable[[], nn.Module], source: nn.Module) -> dict[str, str]:
-    """Each parameter's origin: "kept" (equal to a tensor of the source), "new" (drawn at random), or "lifted".
+    """Each parameter's origin: "kept" (equal to a tensor of the source), "new" (drawn at random), "lifted".
 
-    Lifted is what comes out the same however often it is made, and is not the source's: a new slice in time.
+    Lifted is what comes out the same when it is built again, with other random numbers, and is not the
+    source's: a new slice in time.
     """
     own = list(source.parameters())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() ^ 0x5EED)
-        again = dict(build().named_parameters())
-
-    def of(name: str, parameter: Tensor) -> str:
-        if any(_same(parameter, p) for p in own):
-            return "kept"
-        return "lifted" if _same(parameter, again[name]) else "new"
-
-    return {name: of(name, parameter) for name, parameter in module.named_parameters()}
+    parameters = dict(module.named_parameters())
+    origin = {name: "kept" for name, parameter in parameters.items() if any(_same(parameter, p) for p in own)}
+    if len(origin) < len(parameters):
+        devices = {p.device.index for p in parameters.values() if p.device.type == "cuda"}
+        with torch.random.fork_rng(devices=list(devices)):
+            torch.default_generator.manual_seed(torch.initial_seed() ^ 0x5EED)
+            again = dict(build().named_parameters())
+        for name, parameter in parameters.items():
+            origin.setdefault(name, "lifted" if _same(parameter, again[name]) else "new")
+    return {name: origin[name] for name in parameters}
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 
 import timelift.conversions as conversions
 from timelift.clip import Framewise
-from timelift.lift import VideoModel, lift
+from timelift.lifting import VideoModel, lift
 from timelift.networks import select
-from timelift.networks.images import image_network, load_object
+from timelift.networks.images import image_network
+from timelift.networks.user_file import load_object
 from timelift.records.errors import UsageError
 from timelift.systems import SYSTEMS, create_model
 
@@ -70,7 +71,11 @@ def parse_variant(text: str) -> Variant:
 
 
 def build_variant(
-    variant: Variant | str, classes: int, in_channels: int = 3, frames: int | None = None, size: int | None = None
+    variant: Variant | str,
+    classes: int,
+    in_channels: int = 3,
+    frames: int | None = None,
+    size: int | None = None,
 ) -> VideoModel:
     """The network on clips, ready to train on these classes.
 
@@ -94,7 +99,9 @@ def build_variant(
 def build_image(variant: Variant, classes: int | None, in_channels: int = 3) -> Any:
     """The variant's image network, not lifted."""
     try:
-        return image_network(variant.network, classes=classes, in_channels=in_channels, **dict(variant.options))
+        return image_network(
+            variant.network, classes=classes, in_channels=in_channels, **dict(variant.options)
+        )
     except TypeError as error:
         raise UsageError(f"{variant}: {error}") from error
 
@@ -116,14 +123,18 @@ def _rule(text: str, whole: str) -> select.Rule:
 def _conversion(text: str, whole: str) -> Any:
     match = _CALL.fullmatch(text)
     if match and match["name"].lower() == "cycle":
-        return select.cycle(*(_conversion(part.strip(), whole) for part in _split(match["arguments"] or "", ",")))
+        return select.cycle(
+            *(_conversion(part.strip(), whole) for part in _split(match["arguments"] or "", ","))
+        )
     name, (positional, named) = _call(text, whole)
     if ".py:" in name:
         path, _, member = name.rpartition(":")
         return _built(load_object(Path(path), member), positional, named, text, whole)
     if name.lower() not in _CONVERSIONS:
         there = ", ".join(kind.__name__ for kind in _CONVERSIONS.values())
-        raise UsageError(f"{whole!r}: {name!r} is no conversion; there are {there}, cycle(...) and my_file.py:NAME")
+        raise UsageError(
+            f"{whole!r}: {name!r} is no conversion; there are {there}, cycle(...) and my_file.py:NAME"
+        )
     return _built(_CONVERSIONS[name.lower()], positional, named, text, whole)
 
 
@@ -158,7 +169,9 @@ def _call(text: str, whole: str) -> tuple[str, tuple[list, dict]]:
         positional = [ast.literal_eval(argument) for argument in call.args]
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError, AssertionError) as error:
-        raise UsageError(f"{whole!r}: cannot read the fields of {text.strip()!r}; values are plain, as 3 or 'zero'") from error
+        raise UsageError(
+            f"{whole!r}: cannot read the fields of {text.strip()!r}; values are plain, as 3 or 'zero'"
+        ) from error
     return match["name"], (positional, named)
 
 

@@ -84,7 +84,7 @@ def sign_flip_may_decide(runs: int, level: float) -> bool:
 
 
 def seeds_interval(evidence: Evidence, level: float) -> Interval:
-    """ "On exactly these videos, trained again": the sign-flip test's interval where it decides, else paired t."""
+    """For "on exactly these videos, trained again": the sign-flip test's where it decides, else paired t."""
     if evidence.runs < FEWEST_RUNS or _spread_unknown(evidence):
         return UNBOUNDED
     if evidence.sign_flip_decides:
@@ -107,9 +107,10 @@ def seeds_p(evidence: Evidence) -> float:
 
 
 def both_interval(evidence: Evidence, level: float) -> Interval:
-    """ "On new videos like these, trained again": seeds and groups of videos; never inside `seeds_interval`.
+    """For "on new videos like these, trained again": over seeds and groups of videos.
 
-    Without videos it is `seeds_interval`; with videos of one group it is unbounded.
+    It contains `seeds_interval`: new videos cannot make a difference surer. Without videos
+    it is `seeds_interval`; with videos of one group it is unbounded.
     """
     seeds = seeds_interval(evidence, level)
     if evidence.videos is None or evidence.runs < FEWEST_RUNS:

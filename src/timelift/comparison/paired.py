@@ -21,7 +21,7 @@ MOST_RUNS = 100  # beyond it, "more runs" is no advice
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """`variant` less `baseline` in accuracy (fractions), over paired runs. The verdict is read off `interval`."""
+    """`variant` less `baseline` in accuracy (fractions), over paired runs; `interval` decides `verdict`."""
 
     baseline: str
     variant: str

@@ -33,11 +33,10 @@ def runs_to_settle(mean: float, parts: Components, level: float, margin: float, 
 
     A guess from the runs at hand: as good as their mean and spread.
     """
-    for runs in range(int(parts.run_df) + 2, most + 1):
-        expected = with_runs(parts, runs)
-        error = np.sqrt(expected.variance)
-        different = abs(mean) > stats.t.ppf(1 - level / 2, expected.df) * error
-        equivalent = abs(mean) + stats.t.ppf(1 - level, expected.df) * error < margin
-        if different or equivalent:
-            return runs
-    return None
+    counts = range(round(parts.run_df) + 2, most + 1)
+    expected = [with_runs(parts, runs) for runs in counts]
+    error = np.sqrt([one.variance for one in expected])
+    df = np.array([one.df for one in expected])
+    different = abs(mean) > stats.t.ppf(1 - level / 2, df) * error
+    equivalent = abs(mean) + stats.t.ppf(1 - level, df) * error < margin
+    return next((runs for runs, settled in zip(counts, different | equivalent, strict=True) if settled), None)

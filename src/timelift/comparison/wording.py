@@ -35,7 +35,7 @@ def plural(count: int, thing: str) -> str:
 
 
 def basis(result: PairedDifference) -> str:
-    """ "5 paired runs, 294 videos in 56 groups"."""
+    """What a result rests on: "5 paired runs, 294 videos in 56 groups"."""
     runs = plural(result.runs, "paired run")
     if result.videos is None or result.groups is None:
         return f"{runs}, test videos unknown"
@@ -45,7 +45,7 @@ def basis(result: PairedDifference) -> str:
 
 
 def p_text(p: float) -> str:
-    """ "p = 0.031"; never "p = 0"."""
+    """As in "p = 0.031"; never "p = 0"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
@@ -84,7 +84,8 @@ def _equivalent(result: PairedDifference) -> str:
 
 def _inconclusive(result: PairedDifference) -> str:
     text = (
-        f"{result.variant} cannot be told from {result.baseline}: {_apart(result)} ({_interval_clause(result)}). "
+        f"{result.variant} cannot be told from {result.baseline}: "
+        f"{_apart(result)} ({_interval_clause(result)}). "
         f"Neither a difference nor equivalence within {points(result.margin)} points is shown"
     )
     if np.isfinite(result.smallest_detectable) and result.smallest_detectable > 0:

@@ -8,6 +8,7 @@ import copy
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from timelift.clip import OnFrames
@@ -22,9 +23,10 @@ from timelift.fields import typed
 class Factorize:
     """The held layer S and a convolution T of `frames` x 1 x 1: T(S(x)), S(x) + T(x), or S(x) + T(S(x)).
 
-    width: "matched" gives S the mid-planes that keep the parameters of a full 3-D kernel (R(2+1)D, eq. in 3.5).
+    width: "matched" gives S the mid-planes that keep the parameters of a full 3-D kernel (R(2+1)D).
     between: "norm-act" puts a norm and an activation between S and T. With the identity start T stands behind
-        the layer's own norm and activation; with the random start a new BatchNorm and ReLU come between.
+        the layer's own norm and activation; with the random start a new BatchNorm, whose shift takes the
+        place of S's bias, and ReLU come between.
     start: "identity" answers exactly what the layer answers; "random" draws T (and, when matched, S) anew.
     """
 
@@ -48,9 +50,9 @@ class Factorize:
             if getattr(self, field) not in choices:
                 raise ConversionError(f"{field}={getattr(self, field)!r}: there are {', '.join(choices)}")
         if self.width == "matched" and (self.start != "random" or self.order != "series"):
-            raise ConversionError("width='matched' changes the layer's width: it needs start='random' in series")
+            raise ConversionError("width='matched' changes the width: it needs start='random' in series")
         if self.between == "norm-act" and self.order != "series":
-            raise ConversionError(f"between='norm-act' stands between S and T in series, not in {self.order!r}")
+            raise ConversionError(f"between='norm-act' is for order='series', not {self.order!r}")
 
     @property
     def keeps(self) -> frozenset[str]:
@@ -74,40 +76,35 @@ class Factorize:
         Raises:
             ConversionError: for a layer that is no Conv2d, or that these fields do not fit.
         """
-        self._check(layer)
+        conv = _convolution(layer)
         if self.after == "norm-act":
             raise ConversionError(
                 "needs the network around the layer, for its norm and activation: use it through lift, "
                 "or take between='none' or start='random'"
             )
-        spatial = copy.deepcopy(layer) if self.width == "same" else _with_midplanes(layer, self.frames)
-        if self.order == "series":
-            between = [nn.BatchNorm2d(spatial.out_channels), nn.ReLU()] if self.between == "norm-act" else []
-            temporal = self._temporal(layer, spatial.out_channels)
-            return SeriesFactorized(nn.Sequential(spatial, *between) if between else spatial, temporal)
+        spatial = copy.deepcopy(conv) if self.width == "same" else _with_midplanes(conv, self.frames)
+        if self.order == "parallel":
+            _check_size(conv)
+            return ParallelFactorized(spatial, self._temporal(conv, conv.in_channels))
+        temporal = self._temporal(conv, spatial.out_channels)
         if self.order == "both":
-            return BothFactorized(copy.deepcopy(layer), self._temporal(layer, layer.out_channels))
-        return ParallelFactorized(copy.deepcopy(layer), self._temporal(layer, layer.in_channels))
+            return BothFactorized(spatial, temporal)
+        return SeriesFactorized(spatial if self.between == "none" else _with_norm_act(spatial), temporal)
 
     def temporal_part(self, layer: nn.Module) -> nn.Module:
         """T alone, for lift to put behind the layer's norm and activation."""
-        self._check(layer)
-        return self._temporal(layer, layer.out_channels)  # type: ignore[arg-type]
+        conv = _convolution(layer)
+        return self._temporal(conv, conv.out_channels)
 
-    def _check(self, layer: nn.Module) -> None:
-        if not isinstance(layer, nn.Conv2d):
-            raise ConversionError(f"is a {type(layer).__name__}: Factorize takes convolutions (Conv2d)")
-
-    def _temporal(self, layer: nn.Module, inp: int) -> TemporalConv:
-        out, groups, like = layer.out_channels, layer.groups, layer.weight
+    def _temporal(self, layer: nn.Conv2d, inp: int) -> TemporalConv:
+        out, groups, like = layer.out_channels, layer.groups, layer.weight.detach()
         if self.start == "random":
             weight = random_through_time(like, out, inp, groups, self.frames)
         elif self.order == "series":
             weight = identity_through_time(like, out, groups, self.frames, self.causal)
         else:  # S(x) + 0
             weight = like.new_zeros(out, inp // groups, self.frames, 1, 1)
-        stride = temporal_stride(layer, self.stride)
-        return TemporalConv(weight.detach(), groups, stride, self.padding, self.causal)
+        return TemporalConv(weight, groups, temporal_stride(layer, self.stride), self.padding, self.causal)
 
 
 _CHOICES = {
@@ -121,21 +118,49 @@ _CHOICES = {
 def midplanes(frames: int, height: int, width: int, inp: int, out: int) -> int:
     """Channels between S and T for the parameters of a full kernel (Tran et al. 2018, section 3.5)."""
     area = height * width
-    return frames * area * inp * out // (area * inp + frames * out)
+    return max(1, frames * area * inp * out // (area * inp + frames * out))
+
+
+def _convolution(layer: nn.Module) -> nn.Conv2d:
+    if not isinstance(layer, nn.Conv2d):
+        raise ConversionError(f"is a {type(layer).__name__}: Factorize takes convolutions (Conv2d)")
+    return layer
 
 
 def _with_midplanes(layer: nn.Conv2d, frames: int) -> nn.Conv2d:
     if layer.groups != 1:
-        raise ConversionError(f"has {layer.groups} groups: width='matched' is defined for one; take width='same'")
+        raise ConversionError(f"has {layer.groups} groups: width='matched' is for one; take width='same'")
     if set(dict(layer.named_parameters())) - {"weight", "bias"}:
         raise ConversionError(f"is a {type(layer).__name__} with weights of its own: take width='same'")
-    middle = midplanes(frames, *layer.kernel_size, layer.in_channels, layer.out_channels)
+    height, width = layer.kernel_size
     spatial = copy.deepcopy(layer)
-    spatial.out_channels, spatial.bias = middle, None
-    weight = layer.weight.new_empty(middle, layer.in_channels, *layer.kernel_size)
-    nn.init.kaiming_uniform_(weight, a=5**0.5)
-    spatial.weight = nn.Parameter(weight)
+    spatial.out_channels = midplanes(frames, height, width, layer.in_channels, layer.out_channels)
+    weight = layer.weight.detach().new_empty(spatial.out_channels, layer.in_channels, height, width)
+    spatial.weight = nn.Parameter(nn.init.kaiming_uniform_(weight, a=5**0.5))
+    if layer.bias is not None:
+        bound = (layer.in_channels * height * width) ** -0.5
+        spatial.bias = nn.Parameter(weight.new_empty(spatial.out_channels).uniform_(-bound, bound))
     return spatial
+
+
+def _with_norm_act(spatial: nn.Conv2d) -> nn.Module:
+    spatial.bias = None
+    norm = nn.BatchNorm2d(spatial.out_channels, device=spatial.weight.device, dtype=spatial.weight.dtype)
+    return nn.Sequential(spatial, norm, nn.ReLU())
+
+
+def _check_size(conv: nn.Conv2d) -> None:
+    """For order='parallel': S must keep the map's size up to its stride; tried on maps without content."""
+    weightless = copy.deepcopy(conv).to("meta")
+    for height, width in ((40, 41), (41, 42), (42, 43)):
+        maps = torch.empty(1, conv.in_channels, height, width, device="meta", dtype=conv.weight.dtype)
+        made = tuple(weightless(maps).shape[2:])
+        wanted = (-(-height // conv.stride[0]), -(-width // conv.stride[1]))
+        if made != wanted:
+            raise ConversionError(
+                f"makes {made} of a map of {(height, width)}, and order='parallel' needs {wanted}: "
+                "take order='both' or 'series'"
+            )
 
 
 class SeriesFactorized(nn.Module):
@@ -168,19 +193,9 @@ class ParallelFactorized(SeriesFactorized):
         self.stride = spatial.stride
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Space and time, each on the input.
-
-        Raises:
-            ConversionError: if the layer's padding makes the two maps differ in size.
-        """
+        """Space and time, each on the input."""
         spatial = own_frames(self.spatial(clip), self.temporal)
-        temporal = self.temporal(clip[..., :: self.stride[0], :: self.stride[1]])
-        if spatial.shape != temporal.shape:
-            raise ConversionError(
-                f"order='parallel' needs a layer that keeps the map's size (up to its stride): S gives "
-                f"{tuple(spatial.shape)}, T {tuple(temporal.shape)}; take order='both' or 'series'"
-            )
-        return spatial + temporal
+        return spatial + self.temporal(clip[..., :: self.stride[0], :: self.stride[1]])
 
 
 def own_frames(clip: Tensor, temporal: TemporalConv) -> Tensor:

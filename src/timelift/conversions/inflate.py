@@ -1,18 +1,18 @@
 """Inflate: one 3-D kernel in place of the 2-D one, every slice a multiple of it.
 
-Carreira and Zisserman 2017 (I3D): average. Mansimov, Srivastava and Salakhutdinov 2015, section 3: W_t = a_t * W
-with the a_t summing to 1: average (IA), scale (IS), zero (ZWI), negative (NWI).
+Carreira and Zisserman 2017 (I3D): average. Mansimov, Srivastava and Salakhutdinov 2015, section 3:
+W_t = a_t * W with the a_t summing to 1: average (IA), scale (IS), zero (ZWI), negative (NWI).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from timelift.clip import fold, unfold
 from timelift.conversions.errors import ConversionError
-from timelift.conversions.kernel import convolve_as, effective_kernel, is_plain, without_parameters
+from timelift.conversions.kernel import convolve_as, effective_kernel, forward_alone, is_plain
 from timelift.conversions.padding import TimePadding, check_padding, pad_time
 from timelift.fields import typed
 
@@ -47,7 +47,7 @@ class Inflate:
         if self.start not in STARTS:
             raise ConversionError(f"start={self.start!r}: there are {', '.join(STARTS)}")
         if not 0 <= self.at < self.frames:
-            raise ConversionError(f"at={self.at}: a kernel of {self.frames} frames has slices 0 to {self.frames - 1}")
+            raise ConversionError(f"at={self.at}: {self.frames} frames have slices 0 to {self.frames - 1}")
         if self.alphas is not None and len(self.alphas) != self.frames:
             raise ConversionError(f"{len(self.alphas)} alphas for {self.frames} frames")
         if self.alphas is not None:
@@ -79,8 +79,8 @@ class Inflate:
                 f"is a {type(layer).__name__}: Inflate takes convolutions (Conv2d and its subclasses)"
             )
         plain = is_plain(layer)
-        weight, bias = _weights(layer) if plain else effective_kernel(layer)
-        weight = inflated(weight, slice_factors(self)) if not self._random else drawn_anew(weight, self.frames)
+        flat, bias = _weights(layer) if plain else effective_kernel(layer)
+        weight = drawn_anew(flat, self.frames) if self._random else inflated(flat, slice_factors(self))
         made = DirectInflated if plain else SlicewiseInflated
         return made(self, layer, weight, bias)
 
@@ -96,11 +96,11 @@ def check_stride(stride: str) -> None:
 
 
 def temporal_stride(layer: nn.Module, stride: str) -> int:
-    """The stride in time that follows from the layer's spatial one."""
+    """The stride in time that follows from the layer's spatial one: the larger of the two."""
     if stride == "none":
         return 1
-    spatial = layer.stride if isinstance(layer.stride, tuple) else (layer.stride,)
-    return max(int(s) for s in spatial)
+    spatial: Any = layer.stride
+    return max(spatial) if isinstance(spatial, tuple) else int(spatial)
 
 
 def slice_factors(inflate: Inflate) -> tuple[float, ...]:
@@ -185,17 +185,19 @@ class SlicewiseInflated(_Inflated):
 
     def __init__(self, fields: Inflate, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None):
         super().__init__(fields, layer, weight, bias)
-        self.held = without_parameters(layer)
+        self.held = forward_alone(layer, weight[:, :, 0])
 
     def forward(self, clip: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C', T', H', W')."""
         padded = self.padded(clip)
         outputs = (padded.shape[2] - self.fields.frames) // self.temporal_stride + 1
-        total = None
-        for i in range(self.fields.frames):
-            seen = padded[:, :, i : i + (outputs - 1) * self.temporal_stride + 1 : self.temporal_stride]
-            answer = convolve_as(self.held, fold(seen), self.weight[:, :, i])
-            total = answer if total is None else total + answer
-        if self.bias is not None:
-            total = total + self.bias.view(1, -1, 1, 1)
+        total = self._slice(0, padded, outputs)
+        for i in range(1, self.fields.frames):
+            total = total + self._slice(i, padded, outputs)
         return unfold(total, len(clip))
+
+    def _slice(self, i: int, padded: Tensor, outputs: int) -> Tensor:
+        """What slice i adds to every output frame: (B*T', C', H', W'); the first brings the bias."""
+        end = i + (outputs - 1) * self.temporal_stride + 1
+        frames = fold(padded[:, :, i : end : self.temporal_stride])
+        return convolve_as(self.held, frames, self.weight[:, :, i], self.bias if i == 0 else None)

@@ -45,60 +45,79 @@ class _Conv2dCalls(TorchFunctionMode):
         return func(**call)
 
 
-def convolve_as(layer: nn.Module, frames: Tensor, kernel: Tensor) -> Tensor:
-    """The layer's own forward on (N, C, H, W), with `kernel` (C', C/groups, h, w) in place of its own, no bias."""
-    with _Conv2dCalls(lambda weight, bias: (kernel, None)):
+def convolve_as(layer: nn.Module, frames: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """The layer's own forward on (N, C, H, W), with another kernel (C', C/groups, h, w) and bias."""
+    with _Conv2dCalls(lambda *own: (kernel, bias)):
         return layer(frames)
 
 
-def effective_kernel(layer: nn.Module) -> tuple[Tensor, Tensor | None]:
+def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
     """The kernel and the bias that reach conv2d, detached: (C', C/groups, h, w) and (C',) or None.
 
     Raises:
         ConversionError: if a probe shows that the layer is not one convolution, linear in its input.
     """
+    probed = copy.deepcopy(layer).double().eval()
     seen: list[tuple[Tensor, Tensor | None]] = []
 
     def note(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         seen.append((weight.detach().clone(), None if bias is None else bias.detach().clone()))
         return weight, bias
 
+    one, other = _probes(probed)
     with torch.no_grad(), _Conv2dCalls(note):
-        one, other = _probes(layer)
         try:
-            answers = [layer(x) for x in (one, other, one + other, torch.zeros_like(one))]
+            answers = [probed(x) for x in (one, other, one + other, torch.zeros_like(one))]
         except Exception as error:  # whatever the layer's own forward raises, the remedy is the same
-            raise _not_linear(layer, f"its forward failed on one input ({error})") from error
+            raise _not_linear(layer, f"its forward failed on {tuple(one.shape)} ({error})") from error
     if len(seen) != 4 or not all(torch.equal(seen[0][0], weight) for weight, _ in seen):
         raise _not_linear(layer, "its forward is not one convolution with one kernel")
-    expected = answers[0] + answers[1] - answers[3]
-    if not torch.allclose(answers[2], expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max() + 1e-12)):
+    difference = (answers[2] - (answers[0] + answers[1] - answers[3])).abs().max()
+    if not difference <= 1e-6 * answers[2].abs().max() + 1e-12:
         raise _not_linear(layer, "a probe found it not linear in its input")
-    return seen[0]
+    kernel, bias = seen[0]
+    with torch.no_grad():
+        if convolve_as(probed, torch.zeros_like(one), kernel, None).any():
+            raise _not_linear(layer, "it adds a constant of its own")
+    return kernel.to(layer.weight.dtype), None if bias is None else bias.to(layer.weight.dtype)
 
 
-def without_parameters(layer: nn.Module) -> nn.Module:
-    """A copy whose tensors are plain, unsaved buffers: for its forward only, nothing in it learns."""
+def forward_alone(layer: nn.Conv2d, kernel: Tensor) -> nn.Module:
+    """A copy for its forward only, behind `convolve_as`: parameters that no answer depends on are gone.
+
+    They become plain tensors that are neither saved nor learned. One that the forward uses beside the
+    kernel, say a gain on the answer, stays a parameter.
+    """
     held = copy.deepcopy(layer)
-    for module in held.modules():
+    used = _used(held, _probes(held)[0], kernel)
+    for prefix, module in list(held.named_modules()):
         for name, parameter in list(module._parameters.items()):
-            del module._parameters[name]
-            if parameter is None:
-                module._parameters[name] = None
-            else:
+            if parameter is not None and f"{prefix}.{name}".strip(".") not in used:
+                del module._parameters[name]
                 module.register_buffer(name, parameter.detach(), persistent=False)
-        for name in module._buffers:
-            module._non_persistent_buffers_set.add(name)
     return held
 
 
-def _probes(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    weight = next(layer.parameters())
-    channels = getattr(layer, "in_channels", weight.shape[1])
+def _used(layer: nn.Module, frames: Tensor, kernel: Tensor) -> set[str]:
+    """The names of the parameters that the answer depends on, when `kernel` stands in for the layer's own."""
+    trial = copy.deepcopy(layer).eval().requires_grad_(True)
+    names, parameters = zip(*trial.named_parameters(), strict=True)
+    with torch.enable_grad():
+        answer = convolve_as(trial, frames, kernel.detach(), None)
+        if not answer.requires_grad:
+            return set()
+        gradients = torch.autograd.grad(answer.sum(), parameters, allow_unused=True)
+    return {name for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
+
+
+def _probes(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Two pictures (1, C, H, W), a little larger than the kernel."""
+    sides = [
+        (k - 1) * d + s + 2 for k, d, s in zip(layer.kernel_size, layer.dilation, layer.stride, strict=True)
+    ]
     generator = torch.Generator().manual_seed(0)
-    shape = (1, channels, 33, 33)
-    one, other = (torch.randn(shape, generator=generator).to(weight) for _ in range(2))
-    return one, other
+    one, other = (torch.randn(1, layer.in_channels, *sides, generator=generator) for _ in range(2))
+    return one.to(layer.weight), other.to(layer.weight)
 
 
 def _not_linear(layer: nn.Module, why: str) -> ConversionError:

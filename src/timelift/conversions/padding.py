@@ -43,7 +43,7 @@ def pad_time(
     """
     length = clip.shape[2]
     if padding == "valid" and length < kernel:
-        raise ClipTooShort(f"a clip of {length} frame(s) is shorter than a kernel of {kernel} without padding")
+        raise ClipTooShort(f"{length} frame(s) are fewer than a kernel of {kernel} without padding takes")
     before, after = amounts(length, kernel, stride, padding, causal)
     if before == after == 0:
         return clip

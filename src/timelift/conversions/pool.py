@@ -1,6 +1,6 @@
 """Pooling through time, behind the layer that it is put on: a spatial pool becomes a pool in space and time.
 
-A 3-D max pool is the spatial one followed by the temporal one; likewise the average (I3D, C3D, Mansimov's pools).
+A 3-D max pool is the spatial one followed by the temporal one; likewise the average (I3D, C3D, Mansimov).
 """
 
 import copy
@@ -19,7 +19,7 @@ from timelift.fields import typed
 class MaxPool:
     """The layer, then the maximum over `frames` frames, every `stride`-th (the default: frames).
 
-    padding: "same" (TensorFlow's, never shortens a clip to nothing), "replicate" or "valid"; there are no zeros.
+    padding: "same" (TensorFlow's, never shortens a clip to nothing), "replicate" or "valid"; never zeros.
     """
 
     frames: int = 2
@@ -44,7 +44,10 @@ class MaxPool:
 
 @dataclass(frozen=True, repr=False)
 class AvgPool:
-    """The layer, then the mean over `frames` frames, every `stride`-th (the default: frames); padding is not counted."""
+    """The layer, then the mean over `frames` frames, every `stride`-th (the default: frames).
+
+    padding: as MaxPool's; what "same" adds is not counted.
+    """
 
     frames: int = 2
     stride: int | None = None
@@ -75,9 +78,8 @@ def _check(pool: MaxPool | AvgPool) -> None:
 
 
 def _kept(pool: MaxPool | AvgPool) -> frozenset[str]:
-    alone = pool.frames == 1
-    unchanged = alone and (pool.stride or 1) == 1
-    return frozenset({"still_clip"} | ({"identity_start"} if unchanged else set()) | ({"causal"} if unchanged else set()))
+    unchanged = pool.frames == 1 and (pool.stride or 1) == 1
+    return frozenset({"still_clip", "identity_start", "causal"} if unchanged else {"still_clip"})
 
 
 class _TemporalPool(nn.Module):
@@ -91,6 +93,7 @@ class _TemporalPool(nn.Module):
         return padded.unfold(2, self.frames, self.stride)
 
     def extra_repr(self) -> str:
+        """What print(network) shows."""
         return f"frames={self.frames}, stride={self.stride}, padding={self.padding!r}"
 
 
@@ -131,4 +134,5 @@ class TemporalSubsample(nn.Module):
         return clip[:, :, :: self.stride]
 
     def extra_repr(self) -> str:
+        """What print(network) shows."""
         return f"stride={self.stride}"

@@ -38,7 +38,9 @@ class TemporalConv(nn.Module):
         return out.unflatten(3, clip.shape[3:])
 
     def extra_repr(self) -> str:
-        return f"{tuple(self.weight.shape)}, groups={self.groups}, stride={self.stride}, padding={self.padding!r}"
+        """What print(network) shows."""
+        shape = tuple(self.weight.shape)
+        return f"{shape}, groups={self.groups}, stride={self.stride}, padding={self.padding!r}"
 
 
 def identity_through_time(like: Tensor, channels: int, groups: int, frames: int, causal: bool) -> Tensor:

@@ -25,17 +25,14 @@ class DecodedOnDemand:
     clip_format: ClipFormat
 
     def frames(self, video: Video, indices: list[int]) -> np.ndarray:
-        """(T, H, W, C) uint8: each frame decoded once, however often it is asked for.
+        """(T, H, W, C) uint8.
 
         Raises:
             DataError: if the file cannot be read, or lacks one of the frames.
         """
-        wanted = sorted(set(indices))
-        decoded = decode_frames(
+        return decode_frames(
             self.manifest.full_path(video),
-            wanted,
+            indices,
             short_side=self.clip_format.short_side,
             channels=self.clip_format.channels,
         )
-        place = {index: position for position, index in enumerate(wanted)}
-        return decoded[[place[index] for index in indices]]

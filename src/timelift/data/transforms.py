@@ -63,7 +63,7 @@ def apply(drawn: Drawn, frames: np.ndarray) -> np.ndarray:
     """The drawn transform on frames (T, H, W, C) uint8: (T, size, size, C) uint8, contiguous."""
     clip = resized_square(frames, drawn.square, drawn.size)
     if drawn.flip:
-        clip = clip[:, :, ::-1]
+        clip = np.stack([cv2.flip(frame, 1).reshape(frame.shape) for frame in clip])
     if drawn.matrix is not None:
         clip = _moved(clip, drawn.matrix)
     if drawn.order is not None:
@@ -132,7 +132,6 @@ def _random_square(
 
 
 def _motion(augmentation: Augmentation, size: int, uniform: list[float]) -> Matrix | None:
-    """Rotation, shear and scale about the clip's centre, then the shift, as one matrix."""
     reach = (
         math.radians(augmentation.rotate_degrees),
         augmentation.translate * size,
@@ -142,12 +141,16 @@ def _motion(augmentation: Augmentation, size: int, uniform: list[float]) -> Matr
     )
     if not any(reach):
         return None
-    drawn = [(2 * u - 1) * most for u, most in zip(uniform, reach, strict=True)]
-    angle, shift_x, shift_y, zoom, shear = drawn
+    angle, right, down, zoom, shear = ((2 * u - 1) * most for u, most in zip(uniform, reach, strict=True))
+    return _matrix(angle, right, down, zoom=1 + zoom, shear=shear, size=size)
+
+
+def _matrix(angle: float, right: float, down: float, *, zoom: float, shear: float, size: int) -> Matrix:
+    """Shear, rotation (clockwise, radians) and scale about the clip's centre, then the shift in pixels."""
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    linear = (1 + zoom) * turn @ np.array([[1.0, math.tan(shear)], [0.0, 1.0]])
+    linear = zoom * turn @ np.array([[1.0, math.tan(shear)], [0.0, 1.0]])
     centre = np.full(2, (size - 1) / 2)
-    offset = centre + (shift_x, shift_y) - linear @ centre
+    offset = centre + np.array([right, down]) - linear @ centre
     return tuple(np.column_stack([linear, offset]).ravel().tolist())
 
 

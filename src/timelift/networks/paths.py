@@ -1,4 +1,4 @@
-"""What stands around a layer: its own norm and activation, the strided layers beside it, lengths that meet."""
+"""What stands around a layer: its norm and activation, the strided layers beside it, lengths that meet."""
 
 import copy
 import re
@@ -10,34 +10,51 @@ from timelift.conversions.errors import ClipTooShort, ConversionError
 from timelift.networks.trace import Layer
 from timelift.records.errors import UsageError
 
-_ACTIVATIONS = re.compile(r"(\w*ReLU\w*|SiLU|Swish\w*|GELU\w*|QuickGELU|Mish\w*|H(ard)?(S|s)wish\w*|\w*ELU|Tanh|Sigmoid)")
+_ACTIVATIONS = re.compile(
+    r"(\w*ReLU\w*|SiLU\w*|Swish\w*|(Quick)?GELU\w*|Mish\w*|H(ard)?(S|s)wish\w*|\w*ELU|Tanh|Sigmoid)"
+)
 
 
-def behind_norm_act(layers: tuple[Layer, ...], layer: Layer) -> tuple[str, nn.Module]:
-    """The module that ends the layer's own norm and activation, by name, and what must run there on frames.
+def behind_norm_act(layers: tuple[Layer, ...], layer: Layer) -> tuple[str, nn.Module | None]:
+    """The name of the module that ends the layer's own norm and activation.
 
-    An activation that several layers share cannot be replaced for one of them: a ReLU, which twice is once,
-    then runs behind the norm as well.
+    An activation that several layers share cannot be replaced for one of them. A ReLU, which twice is once,
+    is then to run behind the norm as well: the second answer.
 
     Raises:
-        ConversionError: if no norm and activation follow the layer.
+        ConversionError: if no norm and activation take the layer's answer.
     """
-    following = [other for other in layers[layers.index(layer) + 1 :]]
-    norm = following[0] if following else None
+    norm = _taker(layers, layer)
     if norm is None or "norm" not in type(norm.module).__name__.lower():
-        raise _nothing_behind("no norm follows it")
+        raise _nothing_behind("no norm takes its answer")
+    if norm.calls > 1:
+        raise _nothing_behind(f"its norm {norm.name} runs {norm.calls} times")
     own = getattr(norm.module, "act", None)
     if own is not None and not isinstance(own, nn.Identity):
-        return norm.name, norm.module
-    rest = [other for other in following[1:] if not other.name.startswith(norm.name + ".")]
-    act = rest[0] if rest else None
+        return norm.name, None
+    act = _taker(layers, norm)
     if act is None or not _ACTIVATIONS.fullmatch(type(act.module).__name__):
-        raise _nothing_behind(f"no activation follows its norm {norm.name}")
+        raise _nothing_behind(f"no activation takes the answer of {norm.name}")
     if act.calls == 1:
-        return act.name, act.module
+        return act.name, None
     if type(act.module) in (nn.ReLU, nn.ReLU6):
-        return norm.name, nn.Sequential(norm.module, type(act.module)())
+        return norm.name, type(act.module)()
     raise _nothing_behind(f"its activation {act.name} is shared by {act.calls} layers")
+
+
+def _taker(layers: tuple[Layer, ...], maker: Layer) -> Layer | None:
+    """The first module, not a container, that takes a module's answer untouched."""
+    takers = (layer for layer in layers if maker.name in layer.fed_by)
+    return next(
+        (layer for layer in takers if not isinstance(layer.module, _PASSING) and _is_unit(layer)), None
+    )
+
+
+_PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)
+
+
+def _is_unit(layer: Layer) -> bool:
+    return not list(layer.module.children()) or "norm" in type(layer.module).__name__.lower()
 
 
 def _nothing_behind(why: str) -> ConversionError:
@@ -50,7 +67,7 @@ def _nothing_behind(why: str) -> ConversionError:
 def parallel_strided(
     layers: tuple[Layer, ...], taken: set[str], strided: list[tuple[Layer, int]]
 ) -> list[tuple[Layer, int]]:
-    """Layers without a rule that shrink the map as a temporally strided one does: shortcuts and pools beside it."""
+    """Layers without a rule that shrink the map as a temporally strided one does: shortcuts, pools beside it."""
     stride_of = {(layer.input_size, layer.output_size): stride for layer, stride in strided}
     return [
         (layer, stride_of[layer.input_size, layer.output_size])
@@ -68,7 +85,7 @@ def _stride(module: nn.Module) -> int:
 
 
 def check_lengths(video: nn.Module, frames: Tensor) -> None:
-    """Run one clip of 16 such frames (N, C, H, W) through a weightless twin.
+    """Run two clips of 16 such frames (N, C, H, W) through a weightless twin; one clip might broadcast.
 
     Raises:
         UsageError: naming the block in which paths of different lengths meet.
@@ -83,16 +100,20 @@ def check_lengths(video: nn.Module, frames: Tensor) -> None:
             module.register_forward_hook(lambda m, a, o: running.pop() and None),
         )
     ]
-    clip = torch.zeros(1, frames.shape[1], 16, *frames.shape[2:], device="meta", dtype=frames.dtype)
+    clip = torch.zeros(2, frames.shape[1], 16, *frames.shape[2:], device="meta", dtype=frames.dtype)
     try:
         with torch.no_grad():
             twin(clip)
     except ClipTooShort:
         return  # 16 frames are few for this network; its own forward says how many it takes
+    except NotImplementedError:
+        return  # it cannot run without numbers; a difference shows in its first forward
     except RuntimeError as error:
+        if "izes of tensor" not in str(error) and "ize of tensor" not in str(error):
+            return  # the same: not about lengths
         where = running[-1].removeprefix("image_net.") if running else "the network"
         raise UsageError(
-            f"{where or 'the network'}: after the temporal strides its paths have different lengths ({error}); "
+            f"{where or 'the network'}: after temporal strides its paths have different lengths ({error}); "
             "give both paths the same stride, by a rule on the other or with stride='none'"
         ) from error
     finally:

@@ -1,7 +1,7 @@
 """Places: which layers a conversion goes to. `Inflate() @ first(2)` is a rule.
 
 Order and numbers are those of execution. `every`, `first`, `top` and `bottom` count the convolutions whose
-spatial kernel is above 1x1, outside squeeze-excitation gates and heads; `every(pointwise=True)` adds 1x1 ones.
+spatial kernel is above 1x1, outside squeeze-excitation gates and heads; `every(pointwise=True)` adds 1x1.
 """
 
 import math
@@ -42,7 +42,9 @@ class _Placed:
 
     def __rmatmul__(self, conversion: Any) -> Rule:
         if not callable(conversion):
-            raise UsageError(f"{conversion!r} @ {self!r}: on the left stands a conversion, (layer) -> module on clips")
+            raise UsageError(
+                f"{conversion!r} @ {self!r}: on the left stands a conversion, (layer) -> module on clips"
+            )
         return Rule(conversion, self)
 
 
@@ -62,7 +64,9 @@ class Every(_Placed):
     def choose(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """The convolutions of the trunk."""
         return tuple(
-            layer for layer in layers if layer.is_conv and layer.on_maps and (self.pointwise or not layer.is_pointwise)
+            layer
+            for layer in layers
+            if layer.is_conv and layer.on_maps and (self.pointwise or not layer.is_pointwise)
         )
 
 
@@ -102,7 +106,9 @@ class Stages(_Placed):
         there = sorted({layer.stage for layer in candidates})
         missing = sorted(set(self.numbers) - set(there))
         if missing:
-            raise UsageError(f"{self!r}: there is no stage {missing[0]}; the stages with convolutions are {there}")
+            raise UsageError(
+                f"{self!r}: there is no stage {missing[0]}; the stages with convolutions are {there}"
+            )
         return tuple(layer for layer in candidates if layer.stage in self.numbers)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from timelift.records.errors import UsageError
 
@@ -21,7 +22,10 @@ _STAGE = re.compile(r"(?:^|\.)(?:layer|stages?|blocks?|denseblock|features\.dens
 
 @dataclass(frozen=True)
 class Layer:
-    """A module that took a map (N, C, H, W) and gave a map, as it was run first."""
+    """A module that took a map (N, C, H, W) and gave a map, as it was run first.
+
+    fed_by: the modules whose answer it took, untouched, in any of its calls; "" is the network's own input.
+    """
 
     name: str
     module: nn.Module
@@ -29,7 +33,9 @@ class Layer:
     output_size: tuple[int, int]
     stage: int  # from 1; 0 is the stem
     gate: bool  # inside a squeeze-excitation or attention gate
+    head: bool  # gives the classes
     calls: int
+    fed_by: tuple[str, ...]
 
     @property
     def is_conv(self) -> bool:
@@ -39,17 +45,13 @@ class Layer:
     @property
     def is_pointwise(self) -> bool:
         """Whether its spatial kernel is 1 x 1."""
-        return self.is_conv and self.module.kernel_size == (1, 1)
-
-    @property
-    def is_head(self) -> bool:
-        """Whether it takes a whole map to one place, as a classifier does."""
-        return self.output_size == (1, 1) and self.is_conv and not any(self.module.padding)  # type: ignore[arg-type]
+        return self.module.kernel_size == (1, 1) if isinstance(self.module, nn.Conv2d) else False
 
     @property
     def on_maps(self) -> bool:
-        """Whether it stands in the trunk: a map comes in, and it is neither gate nor head."""
-        return not self.gate and self.input_size != (1, 1) and not self.is_head
+        """Whether it stands in the trunk: neither gate nor head, and no 1 x 1 kernel on a 1 x 1 map."""
+        pooled = self.is_pointwise and self.input_size == (1, 1)
+        return not self.gate and not self.head and not pooled
 
 
 def trace(net: nn.Module, example: Tensor | None = None) -> tuple[tuple[Layer, ...], Tensor]:
@@ -60,12 +62,13 @@ def trace(net: nn.Module, example: Tensor | None = None) -> tuple[tuple[Layer, .
     Raises:
         UsageError: if no forward succeeds; with the network's own error.
     """
-    was_training = net.training
+    modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
         return _traced(net, example)
     finally:
-        net.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 def example_frames(net: nn.Module) -> list[Tensor]:
@@ -73,11 +76,11 @@ def example_frames(net: nn.Module) -> list[Tensor]:
     facts = getattr(net, "image_facts", None)
     config = getattr(net, "pretrained_cfg", None) or {}
     size = getattr(facts, "input_size", None) or config.get("input_size")
-    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
     like = next(net.parameters(), torch.empty(0))
+    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
     channels = first.in_channels if first is not None else 3
-    sizes = [size[-1]] if size else list(_SIZES)
-    return [like.new_zeros(1, channels, side, side) for side in sizes]
+    sizes = [tuple(size), (channels, *size[1:])] if size else [(channels, side, side) for side in _SIZES]
+    return [like.new_zeros(1, *size) for size in dict.fromkeys(sizes)]
 
 
 def _traced(net: nn.Module, example: Tensor | None) -> tuple[tuple[Layer, ...], Tensor]:
@@ -97,35 +100,70 @@ def _traced(net: nn.Module, example: Tensor | None) -> tuple[tuple[Layer, ...], 
 
 def _run(net: nn.Module, frames: Tensor) -> list[dict]:
     names = {module: name for name, module in reversed(list(net.named_modules())) if name}
-    gates = [name for name, module in net.named_modules() if name and _is_gate(module)]
     found: dict[str, dict] = {}
-    hooks = []
+    makers = _Makers()
+    makers.note(frames, "")
 
     def before(module: nn.Module, args: tuple) -> None:
         name = names[module]
-        if name in found:
-            found[name]["calls"] += 1
-        elif args and isinstance(args[0], Tensor) and args[0].dim() == 4:
-            found[name] = {"name": name, "module": module, "input_size": tuple(args[0].shape[2:]), "calls": 1}
+        if not (args and isinstance(args[0], Tensor) and args[0].dim() == 4):
+            return
+        size = tuple(args[0].shape[2:])
+        row = {"name": name, "module": module, "input_size": size, "fed_by": (), "calls": 0}
+        row = found.setdefault(name, row)
+        row["calls"] += 1
+        row["fed_by"] += makers.of(args[0])
 
     def after(module: nn.Module, args: tuple, output: object) -> None:
-        row = found.get(names[module])
-        if row is not None and "output_size" not in row:
-            is_map = isinstance(output, Tensor) and output.dim() == 4
-            row["output_size"] = tuple(output.shape[2:]) if is_map else None  # type: ignore[union-attr]
+        if isinstance(output, Tensor) and output.dim() == 4:
+            makers.note(output, names[module])
+            if names[module] in found:
+                found[names[module]].setdefault("output_size", tuple(output.shape[2:]))
 
-    for module in names:
-        hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    hooks = [m.register_forward_pre_hook(before) for m in names]
+    hooks += [m.register_forward_hook(after) for m in names]
     try:
         with torch.no_grad():
-            net(frames)
+            answer = net(frames)
     finally:
         for hook in hooks:
             hook.remove()
-    rows = [row for row in found.values() if row.get("output_size")]
-    for row in rows:
-        row["gate"] = any(row["name"] == g or row["name"].startswith(g + ".") for g in gates)
+    rows = [row for row in found.values() if "output_size" in row]
+    _mark_gates_and_head(net, rows, answer)
     return rows
+
+
+class _Makers:
+    """Which modules made a tensor that nothing has touched since: a change in place counts as touching."""
+
+    def __init__(self) -> None:
+        self._of = WeakTensorKeyDictionary()  # tensor -> (its version then, names)
+
+    def note(self, tensor: Tensor, name: str) -> None:
+        self._of[tensor] = (tensor._version, (*self.of(tensor), name))
+
+    def of(self, tensor: Tensor) -> tuple[str, ...]:
+        version, names = self._of.get(tensor, (0, ()))
+        return names if version == tensor._version else ()
+
+
+def _mark_gates_and_head(net: nn.Module, rows: list[dict], answer: object) -> None:
+    gates = [name for name, module in net.named_modules() if name and _is_gate(module)]
+    convs = [row for row in rows if isinstance(row["module"], nn.Conv2d)]
+    for row in rows:
+        row["gate"] = any(row["name"] == gate or row["name"].startswith(gate + ".") for gate in gates)
+        row["head"] = row in convs and _takes_all(row)
+    if convs and isinstance(answer, Tensor) and answer.dim() == 2:  # SqueezeNet classifies by 1 x 1 on maps
+        last = convs[-1]["module"]
+        convs[-1]["head"] |= last.kernel_size == (1, 1) and last.out_channels == answer.shape[1]
+
+
+def _takes_all(row: dict) -> bool:
+    """Whether a convolution without padding takes a whole map to one place, as a dense layer does."""
+    conv = row["module"]
+    padded = conv.padding if isinstance(conv.padding, str) else any(conv.padding)
+    covers = conv.kernel_size == row["input_size"] != (1, 1)
+    return covers and row["output_size"] == (1, 1) and padded in (False, "valid")
 
 
 def _is_gate(module: nn.Module) -> bool:
@@ -144,9 +182,9 @@ def _with_stages(rows: list[dict]) -> tuple[Layer, ...]:
             seen = max(seen, stage_of[row["name"]])
             stage_of[row["name"]] = min(stage_of[row["name"]] or seen, last)
     else:
-        sizes = sorted({row["output_size"] for row in convs if row["output_size"] != (1, 1)}, reverse=True)
-        stage_of = {row["name"]: sizes.index(row["output_size"]) + 1 if row["output_size"] in sizes else len(sizes)
-                    for row in rows}
+        sizes = sorted({row["output_size"] for row in convs} - {(1, 1)}, reverse=True)
+        number = {size: i + 1 for i, size in enumerate(sizes)}
+        stage_of = {row["name"]: number.get(row["output_size"], len(sizes)) for row in rows}
     return tuple(Layer(stage=stage_of[row["name"]], **row) for row in rows)
 
 

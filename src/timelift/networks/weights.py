@@ -1,4 +1,4 @@
-"""Weights of image networks: reading files, renaming keys, fitting classes and input channels. Always strict."""
+"""Weights of image networks: files, names of keys, other classes and input channels. Always strict."""
 
 import re
 from pathlib import Path
@@ -6,9 +6,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from timelift.networks.trace import trace
 from timelift.records.errors import DataError, UsageError
 
-_STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_STEM = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
 _SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _INVERTED = {
     "_expand_conv": "conv_pw",
@@ -72,30 +79,39 @@ def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None
         for key in own.keys() & state.keys()
         if own[key].shape != state[key].shape
     ]
-    for what, keys in (("missing", missing), ("not the network's", extra), ("of another shape", sorted(shapes))):
+    problems = (("missing", missing), ("not the network's", extra), ("of another shape", sorted(shapes)))
+    for what, keys in problems:
         if keys:
-            raise UsageError(f"{source} does not fit {type(net).__name__}: {len(keys)} key(s) {what}: {', '.join(keys)}")
+            shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+            raise UsageError(
+                f"{source} does not fit {type(net).__name__}: {len(keys)} key(s) {what}: {shown}"
+            )
     net.load_state_dict(state)
 
 
 def classifier_name(net: nn.Module) -> str:
-    """The last layer: the last Linear, or 1x1 convolution where there is none.
+    """The last layer: what the network names itself, else the last Linear, or the last 1x1 convolution.
 
     Raises:
-        UsageError: if the network has neither.
+        UsageError: if the network has none of these.
     """
+    own = (getattr(net, "pretrained_cfg", None) or {}).get("classifier")
+    if own in dict(net.named_modules()) and isinstance(net.get_submodule(own), nn.Linear | nn.Conv2d):
+        return own
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     pointwise = [
         name for name, m in net.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)
     ]
     found = linear or pointwise
     if not found:
-        raise UsageError(f"{type(net).__name__} has no last layer (Linear or 1x1 convolution) to fit the classes to")
+        raise UsageError(
+            f"{type(net).__name__} has no last layer (Linear or 1x1 convolution) for its classes"
+        )
     return found[-1]
 
 
 def fit_classes(net: nn.Module, name: str, classes: int) -> tuple[str, ...]:
-    """Give the last layer so many outputs, drawn anew, where it has others; the names of its tensors if so."""
+    """Draw the last layer anew where it has another number of outputs; the names of its tensors if so."""
     last = net.get_submodule(name)
     if isinstance(last, nn.Linear):
         if last.out_features == classes:
@@ -110,21 +126,37 @@ def fit_classes(net: nn.Module, name: str, classes: int) -> tuple[str, ...]:
     return tuple(f"{name}.{tensor}" for tensor, _ in fresh.named_parameters())
 
 
-def fit_channels(net: nn.Module, in_channels: int) -> str:
-    """Make the first convolution take so many channels; a sentence on what became of its weights, or "".
+def fit_channels(net: nn.Module, in_channels: int, input_size: tuple[int, ...] | None = None) -> str:
+    """Make the network take so many channels; a sentence on what became of its weights, or "".
 
     One channel takes the sum over RGB, which answers a grey picture as before; any other number takes the
-    mean over RGB, scaled so that the sum stays (Wang et al. 2016, TSN's cross-modality start).
+    mean over RGB, scaled so that the sum stays (Wang et al. 2016, TSN's cross-modality start). Every
+    convolution that takes the frames themselves changes: RepVGG's stem has two.
+
+    Raises:
+        UsageError: if no convolution takes the frames themselves, or it has groups.
     """
-    name, first = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
-    if first.in_channels == in_channels:
+    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+    before = input_size[0] if input_size is not None else first.in_channels if first is not None else 3
+    if before == in_channels:
         return ""
-    if first.groups != 1:
-        raise UsageError(f"{name} has groups: its input channels cannot be changed from {first.in_channels}")
-    with torch.no_grad():
-        mean = first.weight.mean(dim=1, keepdim=True)
-        weight = mean.repeat(1, in_channels, 1, 1) * (first.in_channels / in_channels)
-    before, first.in_channels = first.in_channels, in_channels
-    first.weight = nn.Parameter(weight)
+    takers = [layer for layer in trace(net)[0] if layer.is_conv and "" in layer.fed_by]
+    if not takers:
+        raise UsageError(
+            f"no convolution of {type(net).__name__} takes the frames themselves: "
+            f"its {before} input channels cannot become {in_channels}"
+        )
+    for layer in takers:
+        _change_channels(layer.name, layer.module, in_channels)
+    names = ", ".join(layer.name for layer in takers)
     how = "the sum" if in_channels == 1 else "the scaled mean"
-    return f"{name}: {before} -> {in_channels} input channel(s), {how} of its weights over channels"
+    return f"{names}: {before} -> {in_channels} input channel(s), {how} of the weights over channels"
+
+
+def _change_channels(name: str, conv: nn.Module, in_channels: int) -> None:
+    if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
+        raise UsageError(f"{name} has groups: its input channels cannot be changed to {in_channels}")
+    with torch.no_grad():
+        mean = conv.weight.mean(dim=1, keepdim=True)
+        weight = mean.repeat(1, in_channels, 1, 1) * (conv.in_channels / in_channels)
+    conv.in_channels, conv.weight = in_channels, nn.Parameter(weight)

@@ -94,7 +94,7 @@ def read_manifest(path: Path) -> Manifest:
         DataError: naming file and line, for a missing column or a value that does not fit it.
     """
     path = Path(path)
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a mark
         reader = csv.DictReader(file)
         missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
         if missing:

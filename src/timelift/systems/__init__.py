@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
-from timelift.lift import VideoModel
+from timelift.lifting import VideoModel
 from timelift.records.errors import UsageError
 from timelift.systems.lenet5 import lenet5_3d
 

@@ -1,4 +1,4 @@
-"""LeNet-5-3D: the baseline of Ras et al. 2018 (Temporal Factorization of 3D Convolutional Kernels), section 4.
+"""LeNet-5-3D: the baseline of Ras et al. 2018, Temporal Factorization of 3D Convolutional Kernels.
 
 5x5x5 convolutions (padding 2, then 0), ReLU, 2x2x2 max pools; then the whole map, time included, goes through
 three fully connected layers of 120, 84 and `classes`.
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from timelift.clip import Clipwise
 from timelift.conversions import Inflate, MaxPool
-from timelift.lift import VideoModel, lift
+from timelift.lifting import VideoModel, lift
 from timelift.networks.select import named
 
 
@@ -22,7 +22,7 @@ def lenet5_3d(
     frames: int = 30,
     size: int = 28,
 ) -> VideoModel:
-    """LeNet-5-3D on (B, in_channels, frames, size, size); 375,668 parameters at the defaults, from random weights."""
+    """LeNet-5-3D on (B, in_channels, frames, size, size), random; 375,668 parameters at the defaults."""
     first, second = channels
     features = nn.Sequential(
         OrderedDict(
@@ -34,11 +34,10 @@ def lenet5_3d(
             pool2=nn.MaxPool2d(2),
         )
     )
-    random = {"frames": 5, "start": "random"}
     video = lift(
         features,
-        Inflate(**random, padding="zeros") @ named("conv1"),
-        Inflate(**random, padding="valid") @ named("conv2"),
+        Inflate(5, "random", padding="zeros") @ named("conv1"),
+        Inflate(5, "random", padding="valid") @ named("conv2"),
         MaxPool(2, padding="valid") @ named("pool*"),
         example=torch.zeros(1, in_channels, size, size),
     )

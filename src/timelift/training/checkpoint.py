@@ -15,15 +15,10 @@ from timelift.records.recipe import recipe_to_dict
 NAME = "checkpoint.pt"
 
 
-def identity(
-    model: nn.Module, groups: Mapping[str, str], recipe: Recipe, seed: int, clips: int, processes: int
-) -> dict[str, Any]:
+def identity(model: nn.Module, groups: Mapping[str, str], recipe: Recipe) -> dict[str, Any]:
     """What must be equal for a run to be the same run: flat, so that a difference can be named."""
     parts = {
         "recipe": recipe_to_dict(recipe),
-        "seed": seed,
-        "training clips": clips,
-        "processes": processes,
         "shape": {n: list(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())},
         "group": dict(groups),
     }
@@ -58,7 +53,7 @@ def write_checkpoint(state: dict, folder: Path) -> None:
 def read_checkpoint(folder: Path, wanted: dict[str, Any]) -> dict | None:
     """The state stored in a folder, tensors on the CPU; None where there is none.
 
-    wanted: `identity` of the run that asks.
+    wanted: the `identity` of the run that asks, and what else must be equal.
 
     Raises:
         UsageError: if it is another run's, naming the differences.

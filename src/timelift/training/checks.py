@@ -1,6 +1,6 @@
 """What a recipe's training choices must keep to, said before anything is decoded."""
 
-from timelift.records import Optimisation, UsageError
+from timelift.records import Optimisation, TimeliftError, UsageError
 
 _AT_LEAST = {
     "learning_rate": 0,
@@ -54,3 +54,15 @@ def _check_needs_no_validation(choices: Optimisation) -> None:
             f"early_stopping_patience={choices.early_stopping_patience} follows the validation accuracy: "
             f"{remedy}, or set it to 0"
         )
+
+
+def not_finite(what: str, where: str, factor: float, choices: Optimisation) -> TimeliftError:
+    """The error of a training that went astray: what is not a number, where, and what to do.
+
+    factor: what the schedule multiplies the learning rate by at that step.
+    """
+    remedies = ["lower learning_rate", "raise warmup_epochs", "set clip_gradient=1.0"]
+    if choices.precision == "float16":
+        remedies.append("use precision='bfloat16'")
+    rate = f"learning rate {choices.learning_rate * factor:.3g}"
+    return TimeliftError(f"{what} not finite in {where}, at {rate}: {', or '.join(remedies)}")

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from timelift.records import Optimisation, Recipe, TimeliftError
 from timelift.training.batchnorm import batch_norm_notes, has_batch_norm, synchronised
 from timelift.training.board import board_epoch, board_step, tensorboard
 from timelift.training.checkpoint import identity, read_checkpoint, write_checkpoint
-from timelift.training.checks import check_choices
+from timelift.training.checks import check_choices, not_finite
 from timelift.training.distributed import (
     add_up,
     add_up_gradients,
@@ -34,20 +33,10 @@ from timelift.training.mixup import Mix, draw_mix, mix_clips
 from timelift.training.objective import check_answer, loss_and_hits
 from timelift.training.order import epoch_batches, optimiser_steps, share, upcoming
 from timelift.training.precision import autocast, gradient_scaler
+from timelift.training.result import TrainResult, conclude
 from timelift.training.schedules import after_epoch, rate_factor
 from timelift.training.seeds import borrowed_randomness, derive
 from timelift.training.standing import EpochRow, Standing, is_finished, parse_standing, standing_to_dict
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a training ended; the model itself holds the chosen weights."""
-
-    selection: str  # "last epoch: no validation", or "best validation epoch 7 of 20"
-    best_epoch: int  # whose weights were chosen, from 1
-    history: tuple[EpochRow, ...]
-    seconds: float  # of training and validation, summed over interruptions
-    notes: tuple[str, ...]  # anything a reader of the report must know
 
 
 def train(
@@ -112,7 +101,12 @@ def train(
     at = Standing()
     best_weights: dict[str, Tensor] | None = None
 
-    wanted = identity(model, groups, recipe, seed, len(clips), processes.count)
+    wanted = identity(model, groups, recipe) | {
+        "seed": seed,
+        "training clips": len(clips),
+        "processes": processes.count,
+        "validation": validate is not None,
+    }
     stored = say_from_first(read_checkpoint(folder, wanted) if processes.is_first else None, processes)
     if stored is not None:
         model.load_state_dict(stored["model"])
@@ -188,6 +182,8 @@ def train(
                 set_rates(optimizer, choices.learning_rate * factor)
                 torch.manual_seed(derive(seed, "dropout", at.epoch, step, processes.rank))
 
+                where = f"epoch {at.epoch}, step {step + 1} of {steps_per_epoch}"
+
                 # gradients of the mean over all clips of all batches of all processes
                 step_clips = sum(len(batch) for batch in steps[step])
                 totals = torch.zeros(2, device=device)
@@ -203,7 +199,7 @@ def train(
                     add_up(totals, processes)
                     loss, hits = totals.tolist()
                     if not math.isfinite(loss):
-                        raise _not_finite("the loss is", at, step, steps_per_epoch, rates, choices)
+                        raise not_finite("the loss is", where, factor, choices)
                     add_up_gradients(model.parameters(), processes)
                     if choices.clip_gradient > 0:
                         scaler.unscale_(optimizer)
@@ -225,7 +221,7 @@ def train(
 
             # the epoch is over: is it the best so far?
             if not all(parameter.isfinite().all() for parameter in model.parameters()):
-                raise _not_finite("the weights are", at, step, steps_per_epoch, rates, choices)
+                raise not_finite("the weights are", where, factor, choices)
             copy_from_first(model.buffers(), processes)
             accuracy = None
             if validate is not None:
@@ -277,17 +273,7 @@ def train(
     copy_from_first([*model.parameters(), *model.buffers()], processes)
     model.eval()
 
-    last = at.history[-1].epoch
-    if at.stopped:
-        notes.append(
-            f"stopped early after epoch {last} of {choices.epochs}: "
-            f"no better validation accuracy for {choices.early_stopping_patience} epochs"
-        )
-    chosen = at.best_epoch if validate is not None else last
-    selection = (
-        "last epoch: no validation" if validate is None else f"best validation epoch {chosen} of {last}"
-    )
-    return TrainResult(selection, chosen, tuple(at.history), at.seconds, tuple(notes))
+    return conclude(at, choices, validate is not None, notes)
 
 
 def _show(
@@ -311,16 +297,3 @@ def _show(
                 best_epoch=at.best_epoch,
             )
         )
-
-
-def _not_finite(
-    what: str, at: Standing, step: int, steps: int, rates: dict[str, float], choices: Optimisation
-) -> TimeliftError:
-    rate = max(rates.values())
-    remedies = ["lower learning_rate", "raise warmup_epochs", "set clip_gradient=1.0"]
-    if choices.precision == "float16":
-        remedies.append("use precision='bfloat16'")
-    return TimeliftError(
-        f"{what} not finite in epoch {at.epoch}, step {step + 1} of {steps}, at learning rate {rate:.3g}: "
-        + ", or ".join(remedies)
-    )

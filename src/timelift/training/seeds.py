@@ -21,6 +21,8 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 @contextmanager
 def borrowed_randomness(device: torch.device) -> Iterator[None]:
     """Let torch's global generators be seeded inside, and give them back as they were."""
-    cuda = [torch.cuda.current_device() if device.index is None else device.index]
-    with torch.random.fork_rng(devices=cuda if device.type == "cuda" else []):
+    devices = []
+    if device.type == "cuda":
+        devices = [torch.cuda.current_device() if device.index is None else device.index]
+    with torch.random.fork_rng(devices=devices):
         yield

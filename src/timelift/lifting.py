@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from timelift.clip import ClipBatch, Clipwise, OnFrames, fold
+from timelift.clip import ClipBatch, Clipwise, Framewise, OnFrames, fold
 from timelift.conversions.errors import ClipTooShort, ConversionError
 from timelift.conversions.inflate import temporal_stride
 from timelift.conversions.pool import TemporalSubsample
@@ -35,6 +35,8 @@ class VideoModel(nn.Module):
         consensus: Callable[[Tensor], Tensor] = mean_consensus,
     ):
         super().__init__()
+        self.classes: tuple[str, ...] = ()
+        self.transform: Any = None  # of a trained network: decoded frames -> clip
         self.image_net = image_net
         self.receipt = receipt
         self.groups = groups
@@ -99,19 +101,16 @@ def lift(
         ConversionError: for a layer that its rule cannot convert, naming it.
     """
     if any(isinstance(module, VideoModel | Clipwise) for module in image_net.modules()):
-        raise UsageError("this network is lifted already: lift the image network anew, with all rules at once")
+        raise UsageError("this network is lifted already: lift the image network, with all rules at once")
     net = copy.deepcopy(image_net)
     facts = getattr(net, "image_facts", None)
+    new = _of_names(net, getattr(facts, "new_parameters", frozenset()))
     layers, frames = trace(net, example)
-    assigned = _assign(layers, tuple(r if isinstance(r, Rule) else Rule(r, every) for r in rules))
-    made = [_convert(layers, *item) for item in assigned]
-    made = [item for item in made if type(item.module) is not OnFrames]  # framewise: left as it is
-    followers = _follow_strides(layers, made)
-    before, framewise, notes = _count(net), *left_alone(net, layers, {item.layer.name for item in made})
-    for item in made:
-        _replace(net, item.target, item.module)
-    for layer, stride in followers:
-        _replace(net, layer.name, nn.Sequential(TemporalSubsample(stride), OnFrames(layer.module)))
+    assigned = _assign(layers, tuple(rule if isinstance(rule, Rule) else Rule(rule, every) for rule in rules))
+    followers = _follow_strides(layers, assigned)
+    before = _count(net)
+    framewise, notes = left_alone(net, layers, {item.layer.name for item in assigned})
+    made = _convert(net, layers, assigned, followers)
     notes = (
         *getattr(facts, "notes", ()),
         *(f"{layer.name}: temporal stride {stride}, as its parallel path" for layer, stride in followers),
@@ -119,25 +118,31 @@ def lift(
     )
     receipt = Receipt(tuple(map(_row, made)), framewise, before, _count(net), notes)
     video = VideoModel(net, receipt, {}, consensus)
-    video.groups = _groups(video, getattr(facts, "new_parameters", frozenset()), made)
-    if any(_changes_length(item) for item in made):
+    video.groups = _groups(video, new, made)
+    if not all(map(_keeps_length, made)):
         check_lengths(video, frames)
     return video
 
 
 @dataclass(frozen=True, eq=False)
+class _Assigned:
+    layer: Layer
+    conversion: Any
+
+
+@dataclass(frozen=True, eq=False)
 class _Made:
     layer: Layer
-    rule: Rule
     conversion: Any
-    module: nn.Module  # on clips
-    target: str  # the module that it replaces: the layer, or what stands behind it
-    origin: dict[str, str]  # parameter of `module` -> kept | lifted | new
+    behind: str  # the module that it stands behind, where it is not in the layer's own place
+    before: int  # parameters
+    after: int
+    origin: dict[str, str]  # parameter of the module on clips -> kept | lifted | new
 
 
-def _assign(layers: tuple[Layer, ...], rules: tuple[Rule, ...]) -> list[tuple[Layer, Rule, Any]]:
-    """First match wins; in order of execution."""
-    taken: dict[str, tuple[Layer, Rule, Any]] = {}
+def _assign(layers: tuple[Layer, ...], rules: tuple[Rule, ...]) -> tuple[_Assigned, ...]:
+    """First match wins; in order of execution, without what stays framewise."""
+    taken: dict[str, Any] = {}
     for rule in rules:
         chosen = rule.place.choose(layers)
         free = [layer for layer in chosen if layer.name not in taken]
@@ -147,8 +152,12 @@ def _assign(layers: tuple[Layer, ...], rules: tuple[Rule, ...]) -> list[tuple[La
         for i, layer in enumerate(free):
             one = rule.conversion
             one = one.conversions[i % len(one.conversions)] if isinstance(one, Cycle) else one
-            taken[layer.name] = (layer, rule, one)
-    return [taken[layer.name] for layer in layers if layer.name in taken]
+            taken[layer.name] = one
+            if isinstance(one, Framewise):  # with all that it holds
+                inside = (other.name for other in layers if other.name.startswith(layer.name + "."))
+                taken = dict.fromkeys(inside, one) | taken
+    looking = [layer for layer in layers if not isinstance(taken.get(layer.name, Framewise()), Framewise)]
+    return tuple(_Assigned(layer, taken[layer.name]) for layer in looking)
 
 
 def _what_there_is(layers: tuple[Layer, ...]) -> str:
@@ -159,45 +168,75 @@ def _what_there_is(layers: tuple[Layer, ...]) -> str:
     return f"its {len(names)} convolutions are {shown}"
 
 
-def _convert(layers: tuple[Layer, ...], layer: Layer, rule: Rule, conversion: Any) -> _Made:
+def _convert(
+    net: nn.Module,
+    layers: tuple[Layer, ...],
+    assigned: tuple[_Assigned, ...],
+    followers: list[tuple[Layer, int]],
+) -> tuple[_Made, ...]:
+    """Put every converted layer in its place, what is inside another first; in order of execution."""
+    behind = {item.layer.name: _behind(layers, item) for item in assigned}
+    made: dict[str, _Made] = {}
+    for item in sorted(assigned, key=lambda item: -behind[item.layer.name][0].count(".")):
+        made[item.layer.name] = _convert_one(net, item, *behind[item.layer.name])
+    for layer, stride in followers:
+        subsampled = nn.Sequential(TemporalSubsample(stride), OnFrames(net.get_submodule(layer.name)))
+        _replace(net, layer.name, Clipwise(subsampled, layer.name))
+    return tuple(made[item.layer.name] for item in assigned)
+
+
+def _behind(layers: tuple[Layer, ...], item: _Assigned) -> tuple[str, nn.Module | None]:
+    """The module in whose place the conversion goes, and an activation that comes to it there."""
+    if getattr(item.conversion, "after", "layer") != "norm-act":
+        return item.layer.name, None
     try:
-        target, before = layer.name, None
-        if getattr(conversion, "after", "layer") == "norm-act":
-            target, before = behind_norm_act(layers, layer)
-
-        def build() -> nn.Module:
-            if before is None:
-                return conversion(layer.module)
-            return nn.Sequential(OnFrames(copy.deepcopy(before)), conversion.temporal_part(layer.module))
-
-        module = build()
-        if not isinstance(module, nn.Module):
-            raise ConversionError(f"became a {type(module).__name__} under {conversion!r}, not a module on clips")
-        source = layer.module if before is None else before
-        origin = origins(module, build, source)
+        return behind_norm_act(layers, item.layer)
     except ConversionError as error:
-        raise ConversionError(f"{layer.name} {error}") from error
-    return _Made(layer, rule, conversion, module, target, origin)
+        raise ConversionError(f"{item.layer.name} {error}") from error
 
 
-def _replace(net: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module in the place of another, under all of its names: a layer that runs twice keeps one weight."""
+def _convert_one(net: nn.Module, item: _Assigned, target: str, activation: nn.Module | None) -> _Made:
+    name, conversion = item.layer.name, item.conversion
+    source, there = net.get_submodule(name), net.get_submodule(target)
+
+    def build() -> nn.Module:
+        if target == name:
+            return conversion(source)
+        held = there if activation is None else nn.Sequential(there, activation)
+        return nn.Sequential(OnFrames(held), conversion.temporal_part(source))
+
+    try:
+        module = build()
+    except ConversionError as error:
+        raise ConversionError(f"{name} {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ConversionError(
+            f"{name} became a {type(module).__name__}, not a module on clips: {conversion!r}"
+        )
+    before = _count(source) + (0 if target == name else _count(there))
+    after = _count(module) + (0 if target == name else _count(source))
+    origin = origins(module, build, there)
+    _replace(net, target, Clipwise(module, name))
+    return _Made(item.layer, conversion, "" if target == name else target, before, after, origin)
+
+
+def _replace(net: nn.Module, name: str, new: nn.Module) -> None:
+    """Put a module in another's place, under all of its names: a layer that runs twice keeps one weight."""
     old = net.get_submodule(name)
-    new = Clipwise(module, name)
     for parent in list(net.modules()):
         for child, candidate in list(parent._modules.items()):
             if candidate is old:
                 parent._modules[child] = new
 
 
-def _follow_strides(layers: tuple[Layer, ...], made: list[_Made]) -> list[tuple[Layer, int]]:
+def _follow_strides(layers: tuple[Layer, ...], assigned: tuple[_Assigned, ...]) -> list[tuple[Layer, int]]:
     """The strided layers of parallel paths, which take the same stride in time."""
     strided = [
         (item.layer, temporal_stride(item.layer.module, "spatial"))
-        for item in made
-        if getattr(item.conversion, "stride", "none") == "spatial"
+        for item in assigned
+        if getattr(item.conversion, "stride", "none") == "spatial" and item.layer.is_conv
     ]
-    taken = {item.layer.name for item in made}
+    taken = {item.layer.name for item in assigned}
     return parallel_strided(layers, taken, [(layer, stride) for layer, stride in strided if stride > 1])
 
 
@@ -205,28 +244,37 @@ def _row(item: _Made) -> Converted:
     def tensors(word: str) -> tuple[str, ...]:
         return tuple(name for name, origin in item.origin.items() if origin == word)
 
-    behind = "" if item.target == item.layer.name else f", behind {item.target}"
     return Converted(
         layer=item.layer.name,
-        rule=repr(item.conversion) + behind,
+        rule=repr(item.conversion) + (f", behind {item.behind}" if item.behind else ""),
         stage=item.layer.stage,
         kept=tensors("kept"),
         lifted=tensors("lifted"),
         new=tensors("new"),
-        parameters_before=_count(item.layer.module),
-        parameters_after=_count(item.module) + (_count(item.layer.module) if behind else 0),
+        parameters_before=item.before,
+        parameters_after=item.after,
         padding=getattr(item.conversion, "padding", "none"),
     )
 
 
-def _groups(video: VideoModel, new: frozenset[str], made: list[_Made]) -> dict[str, str]:
-    groups = {name: "new" if name.removeprefix("image_net.") in new else "kept" for name, _ in video.named_parameters()}
-    ids = {id(parameter): name for name, parameter in video.named_parameters()}
-    for item in made:
-        for name, parameter in item.module.named_parameters():
-            where = ids[id(parameter)]
-            all_new = groups[where] == "new" or f"{item.layer.name}.weight" in new
-            groups[where] = "new" if all_new else item.origin[name]
+def _of_names(net: nn.Module, names: frozenset[str]) -> set[int]:
+    return {id(parameter) for name, parameter in net.named_parameters() if name in names}
+
+
+def _groups(video: VideoModel, new: set[int], made: tuple[_Made, ...]) -> dict[str, str]:
+    """Each parameter's group; a network from random weights is new as a whole."""
+    groups = {name: "new" if id(p) in new else "kept" for name, p in video.named_parameters()}
+    facts = getattr(video.image_net, "image_facts", None)
+    if facts is not None and not facts.pretrained:
+        return dict.fromkeys(groups, "new")
+    origin = {item.layer.name: item.origin for item in made}
+    fresh = {item.layer.name for item in made if {id(p) for p in item.layer.module.parameters()} & new}
+    for prefix, module in video.named_modules():
+        if isinstance(module, Clipwise) and module.name in origin:
+            for name, group in origin[module.name].items():
+                where = f"{prefix}.on_clips.{name}"
+                if where in groups and groups[where] != "new":
+                    groups[where] = "new" if module.name in fresh else group
     return groups
 
 
@@ -234,7 +282,7 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _changes_length(item: _Made) -> bool:
-    fields = item.conversion
-    strided = getattr(fields, "stride", "none") != "none"
-    return strided or getattr(fields, "padding", "") == "valid" or hasattr(fields, "stride") and fields.stride is None
+def _keeps_length(item: _Made) -> bool:
+    """Whether the conversion is known to give as many frames as it takes."""
+    padding, stride = getattr(item.conversion, "padding", None), getattr(item.conversion, "stride", None)
+    return stride == "none" and padding in ("replicate", "zeros", "same")

@@ -1,0 +1,72 @@
+"""`timelift predict`: the top classes of every stretch of a video, as CSV or JSON on standard output."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from timelift.cli.common import Device, say
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    videos: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders; none or - reads a list.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="csv or json.")] = "csv",
+    top: Annotated[int, typer.Option(help="Classes a stretch.", min=1)] = 5,
+    window_stride: Annotated[
+        int, typer.Option(help="Frames between stretches; 0: one behind the other.", min=0)
+    ] = 0,
+    device: Device = "auto",
+) -> None:
+    """Say what videos show: top classes over time.
+
+    A video that cannot be read is named on standard error; the others are answered, and the exit code is 1.
+
+    Example: timelift predict run/ holiday.mp4 clips/ --top 3 --format json
+    """
+    from timelift.evaluation.predict import to_csv, to_json
+    from timelift.records.errors import DataError, UsageError
+    from timelift.runs.saved import load
+    from timelift.runs.surroundings import pick_device
+    from timelift.runs.windows import answers_over_time
+
+    if format not in ("csv", "json"):
+        raise UsageError(f"--format {format}: csv or json")
+    where = pick_device(device)
+    model = load(run).to(where)
+    paths = list(_paths(videos))
+    if not paths:
+        raise DataError("no videos to predict: give files or folders, or a list on standard input")
+    collected, failed = [], 0
+    for i, path in enumerate(paths):
+        try:
+            answers = answers_over_time(model, path, top, window_stride, where)
+        except DataError as error:
+            say(f"timelift: {error}")
+            failed += 1
+            continue
+        if format == "csv":
+            sys.stdout.write(to_csv(answers, header=i - failed == 0))
+            sys.stdout.flush()
+        collected += answers
+    if format == "json":
+        sys.stdout.write(to_json(collected))
+    if failed:
+        raise DataError(f"{failed} of {len(paths)} video(s) could not be read")
+
+
+def _paths(given: list[Path] | None) -> Iterator[Path]:
+    """Files as they are, the videos of folders in order, a list on standard input for nothing or `-`."""
+    from timelift.data.tree import walk
+
+    if not given or [str(path) for path in given] == ["-"]:
+        given = [Path(line.rstrip("\n")) for line in sys.stdin if line.strip()]
+    for path in given:
+        if path.is_dir():
+            yield from walk(path).videos
+        else:
+            yield path

@@ -1,0 +1,240 @@
+"""A study on disk: which cells (variant x seed) there are and how far they are. Nothing is ever deleted.
+
+`study.sqlite` is the index, shared by all worker processes of a study; every run has a folder of its own.
+"""
+
+import hashlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from timelift.comparison.process import host_name, is_alive, process_birth
+from timelift.records.errors import DataError, UsageError
+from timelift.records.run import RunState
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS cells (
+    variant TEXT NOT NULL, seed INTEGER NOT NULL, position INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'new', worker TEXT NOT NULL DEFAULT '',
+    pid INTEGER NOT NULL DEFAULT 0, birth TEXT NOT NULL DEFAULT '', host TEXT NOT NULL DEFAULT '',
+    started TEXT NOT NULL DEFAULT '', finished TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (variant, seed));
+CREATE TABLE IF NOT EXISTS events (
+    at TEXT NOT NULL, variant TEXT NOT NULL, seed INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS looks (at TEXT NOT NULL, seeds INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS stated (
+    one INTEGER PRIMARY KEY CHECK (one = 1), seeds INTEGER NOT NULL, max_seeds INTEGER NOT NULL);
+"""
+COLUMNS = "variant, seed, state, worker, pid, birth, host, started, finished, error"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant with one seed, and how far it is. Times are UTC, ISO 8601; "" until they are."""
+
+    variant: str
+    seed: int
+    state: RunState = "new"
+    worker: str = ""
+    pid: int = 0
+    birth: str = ""  # of the process, so that a reused pid is not taken for it
+    host: str = ""
+    started: str = ""
+    finished: str = ""
+    error: str = ""  # the traceback of a failed cell
+
+
+class Store:
+    """The cells of one study. Every call opens the index anew, so threads and processes may share a Store."""
+
+    def __init__(self, folder: Path):
+        """Open the study in `folder`, or begin one there."""
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with closing(self._connect()) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(SCHEMA)
+
+    def add_cells(self, variants: Sequence[str], seeds: Iterable[int]) -> None:
+        """Add every variant with every seed that is not there yet; what is there stays as it is."""
+        seeds = tuple(seeds)
+        with self._transaction() as connection:
+            places = dict(connection.execute("SELECT variant, MIN(position) FROM cells GROUP BY variant"))
+            for variant in variants:
+                places.setdefault(variant, 1 + max(places.values(), default=-1))
+            connection.executemany(
+                "INSERT OR IGNORE INTO cells (variant, seed, position) VALUES (?, ?, ?)",
+                [(variant, seed, places[variant]) for variant in variants for seed in seeds],
+            )
+
+    def claim(self, worker: str) -> Cell | None:
+        """Take the next new cell for this process, all variants of a seed before the next; None if none."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT variant, seed FROM cells WHERE state = 'new' ORDER BY seed, position LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            (variant, seed), pid = row, os.getpid()
+            connection.execute(
+                "UPDATE cells SET state = 'running', worker = ?, pid = ?, birth = ?, host = ?, started = ?, "
+                "finished = '', error = '' WHERE variant = ? AND seed = ?",
+                (worker, pid, process_birth(pid), host_name(), _now(), variant, seed),
+            )
+            _record(connection, variant, seed, "running", f"{worker}, process {pid} on {host_name()}")
+            return _cell(connection, variant, seed)
+
+    def finish(self, cell: Cell) -> None:
+        """Say that a claimed cell is done; its folder must hold the run by now.
+
+        Raises:
+            UsageError: if the cell is not this claim's any more.
+        """
+        self._end(cell, "done", "")
+
+    def fail(self, cell: Cell, traceback: str) -> None:
+        """Say that a claimed cell failed, and how; other cells go on.
+
+        Raises:
+            UsageError: if the cell is not this claim's any more.
+        """
+        self._end(cell, "failed", traceback)
+
+    def reclaim_dead(self) -> tuple[Cell, ...]:
+        """Give back cells whose process died on this machine, and return them as they are now.
+
+        They are new again; or done, where the process died between writing its run and saying so. Cells that
+        another machine runs are left alone: see `reclaim_host`.
+        """
+        host = host_name()
+        return self._reclaim(lambda cell: cell.host == host and not is_alive(cell.pid, cell.birth))
+
+    def reclaim_host(self, host: str) -> tuple[Cell, ...]:
+        """As `reclaim_dead`, for all running cells of a machine that is known to be gone."""
+        return self._reclaim(lambda cell: cell.host == host)
+
+    def retry_failed(self) -> tuple[Cell, ...]:
+        """Make failed cells new again and return them; what went wrong stays in the events."""
+        with self._transaction() as connection:
+            failed = _cells(connection, "failed")
+            for cell in failed:
+                self._renew(connection, cell, "retried")
+            return tuple(_cell(connection, cell.variant, cell.seed) for cell in failed)
+
+    def status(self) -> tuple[Cell, ...]:
+        """All cells, in the order in which they are claimed."""
+        with closing(self._connect()) as connection:
+            return _cells(connection)
+
+    def state_seeds(self, seeds: int, max_seeds: int) -> tuple[int, int]:
+        """The seeds stated when the study began: (seeds, max_seeds); the first call states them."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO stated VALUES (1, ?, ?)", (seeds, max_seeds))
+            return connection.execute("SELECT seeds, max_seeds FROM stated").fetchone()
+
+    def record_look(self, seeds: int) -> tuple[int, ...]:
+        """Note that a finished table with so many seeds was looked at; all numbers of seeds looked at."""
+        with self._transaction() as connection:
+            connection.execute("INSERT INTO looks VALUES (?, ?)", (_now(), seeds))
+            rows = connection.execute("SELECT DISTINCT seeds FROM looks ORDER BY seeds").fetchall()
+        return tuple(row[0] for row in rows)
+
+    def run_folder(self, variant: str, seed: int) -> Path:
+        """Where the run of a cell lies: readable, and different for different variants."""
+        return self.folder / "runs" / slug(variant) / f"seed-{seed}"
+
+    def _end(self, cell: Cell, state: RunState, error: str) -> None:
+        with self._transaction() as connection:
+            ended = connection.execute(
+                "UPDATE cells SET state = ?, finished = ?, error = ? WHERE variant = ? AND seed = ? "
+                "AND state = 'running' AND pid = ? AND birth = ? AND host = ? AND started = ?",
+                (
+                    state,
+                    _now(),
+                    error,
+                    cell.variant,
+                    cell.seed,
+                    cell.pid,
+                    cell.birth,
+                    cell.host,
+                    cell.started,
+                ),
+            ).rowcount
+            if ended != 1:
+                raise UsageError(
+                    f"{cell.variant}, seed {cell.seed}: this claim is over, the cell is "
+                    f"{_cell(connection, cell.variant, cell.seed).state}; claim it again before ending it"
+                )
+            _record(connection, cell.variant, cell.seed, state, error)
+
+    def _reclaim(self, gone: Callable[[Cell], bool]) -> tuple[Cell, ...]:
+        with self._transaction() as connection:
+            dead = [cell for cell in _cells(connection, "running") if gone(cell)]
+            for cell in dead:
+                if (self.run_folder(cell.variant, cell.seed) / "run.json").exists():
+                    connection.execute(
+                        "UPDATE cells SET state = 'done', finished = ? WHERE variant = ? AND seed = ?",
+                        (_now(), cell.variant, cell.seed),
+                    )
+                    _record(connection, cell.variant, cell.seed, "done", "found finished")
+                else:
+                    self._renew(connection, cell, f"process {cell.pid} on {cell.host} is gone")
+            return tuple(_cell(connection, cell.variant, cell.seed) for cell in dead)
+
+    def _renew(self, connection: sqlite3.Connection, cell: Cell, why: str) -> None:
+        connection.execute(
+            "UPDATE cells SET state = 'new', worker = '', pid = 0, birth = '', host = '', started = '', "
+            "finished = '', error = '' WHERE variant = ? AND seed = ?",
+            (cell.variant, cell.seed),
+        )
+        _record(connection, cell.variant, cell.seed, "new", why)
+
+    def _connect(self) -> sqlite3.Connection:
+        path = self.folder / "study.sqlite"
+        try:
+            connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{path} cannot be read as a study's index ({error})") from error
+        return connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+
+def slug(variant: str) -> str:
+    """A folder name for a variant: its words, shortened, and a hash that tells it from all others."""
+    words = re.sub(r"[^a-z0-9]+", "-", variant.lower()).strip("-")[:48].strip("-")
+    return f"{words or 'variant'}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _record(connection: sqlite3.Connection, variant: str, seed: int, what: str, detail: str) -> None:
+    connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (_now(), variant, seed, what, detail))
+
+
+def _cells(connection: sqlite3.Connection, state: str | None = None) -> tuple[Cell, ...]:
+    where, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
+    rows = connection.execute(f"SELECT {COLUMNS} FROM cells {where} ORDER BY seed, position", values)
+    return tuple(Cell(*row) for row in rows)
+
+
+def _cell(connection: sqlite3.Connection, variant: str, seed: int) -> Cell:
+    query = f"SELECT {COLUMNS} FROM cells WHERE variant = ? AND seed = ?"
+    return Cell(*connection.execute(query, (variant, seed)).fetchone())

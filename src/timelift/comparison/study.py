@@ -1,0 +1,179 @@
+"""What a study compares, on what, and by which rules: stated before the first run."""
+
+import dataclasses
+import os
+import types
+from dataclasses import dataclass, field
+from typing import Literal, get_args, get_origin
+
+from timelift.comparison.looks import Spending
+from timelift.records.errors import UsageError
+from timelift.records.recipe import Recipe, recipe_to_dict
+
+LINEAR_PROBE = "linear probe"
+BadVideos = Literal["error", "exclude", "keep-readable"]
+Selection = Literal["validation", "last"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants x seeds on one data set; all but `variants` and `seeds` holds from the first run on."""
+
+    name: str
+    data: str  # path of the data set; absolute, or relative to where it is run
+    variants: tuple[str, ...]
+    seeds: int = 5
+    max_seeds: int | None = None  # stated beforehand; None: as many as `seeds`
+    baseline: str | None = None  # None: the first variant
+    alpha: float = 0.05
+    margin: float = 0.02  # differences within it do not matter (a fraction: 2 points)
+    spending: Spending = "pocock"  # how looks beyond the first spend alpha
+    videos_per_class: int | None = None  # a class-balanced subset of the training videos
+    vary_training_videos: bool | None = None  # another subset each run; None: if there is a subset
+    official_list: int | None = None  # which of the data set's own train and test lists, from 1
+    bad_videos: BadVideos = "error"
+    selection: Selection = "validation"  # which epoch: the best on validation videos, or the last
+    linear_probe: bool = True
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self):
+        """Fill in what follows from other fields, and refuse what cannot be.
+
+        Raises:
+            UsageError: "KEY: what came, what was wanted".
+        """
+        _fill(self, "max_seeds", self.seeds if self.max_seeds is None else self.max_seeds)
+        if self.variants:
+            _fill(self, "baseline", self.variants[0] if self.baseline is None else self.baseline)
+        vary = self.videos_per_class is not None
+        _fill(
+            self,
+            "vary_training_videos",
+            vary if self.vary_training_videos is None else self.vary_training_videos,
+        )
+        for key, wrong in _refusals(self):
+            raise UsageError(f"{key}: {wrong}")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The variants that are run, the linear probe among them where it is asked for."""
+        return (*self.variants, LINEAR_PROBE) if self.linear_probe else self.variants
+
+
+def _fill(study: Study, key: str, value: object) -> None:
+    object.__setattr__(study, key, value)
+
+
+def _refusals(study: Study):
+    """Yield (key, what came and what was wanted) for every impossible value."""
+    repeated = [v for i, v in enumerate(study.variants) if v in study.variants[:i]]
+    if not study.name.strip():
+        yield "name", "is empty; give the study a name"
+    if not study.variants:
+        yield "variants", "the list is empty; give at least one variant"
+    if repeated:
+        yield "variants", f"{repeated[0]!r} is there twice; each variant once"
+    if LINEAR_PROBE in study.variants:
+        yield "variants", f"{LINEAR_PROBE!r} is no variant; set linear_probe = true"
+    if study.variants and study.baseline not in study.variants:
+        yield "baseline", f"{study.baseline!r} is not one of the variants"
+    if study.seeds < 1:
+        yield "seeds", f"{study.seeds} came; at least 1 is wanted, 5 or more for a verdict worth having"
+    if study.max_seeds is not None and study.max_seeds < study.seeds:
+        yield "max_seeds", f"{study.max_seeds} came, below seeds = {study.seeds}"
+    if not 0 < study.alpha < 0.5:
+        yield "alpha", f"{study.alpha} came; a level between 0 and 0.5 is wanted, such as 0.05"
+    if not 0 < study.margin < 1:
+        yield "margin", f"{study.margin} came; a fraction between 0 and 1 is wanted, such as 0.02 (2 points)"
+    if study.videos_per_class is not None and study.videos_per_class < 1:
+        yield "videos_per_class", f"{study.videos_per_class} came; at least 1 is wanted"
+    if study.vary_training_videos and study.videos_per_class is None:
+        yield "vary_training_videos", "true needs videos_per_class: only a subset can vary"
+    if study.official_list is not None and study.official_list < 1:
+        yield "official_list", f"{study.official_list} came; lists count from 1"
+
+
+def check_kind(key: str, value: object) -> object:
+    """The value of a study's field as it comes from a file, with lists as tuples.
+
+    Raises:
+        UsageError: for an unknown key, or a value that is not of the field's kind.
+    """
+    kinds = {f.name: f.type for f in dataclasses.fields(Study)}
+    if key not in kinds:
+        raise UsageError(f"{key}: unknown; known are {', '.join(kinds)}")
+    kind = kinds[key]
+    if kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if not _is(value, kind):
+        raise UsageError(f"{key}: {value!r} came; {_words(kind)} is wanted")
+    return value
+
+
+def _is(value: object, kind: object) -> bool:
+    if get_origin(kind) is types.UnionType:
+        return any(_is(value, part) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    return type(value) is kind  # type(), as True is an int
+
+
+def _words(kind: object) -> str:
+    if get_origin(kind) is types.UnionType:
+        return " or ".join(_words(part) for part in get_args(kind) if part is not types.NoneType)
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(kind))
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    return names.get(kind, "a list of texts")  # type: ignore[call-overload]
+
+
+def continue_study(stored: Study, wanted: Study) -> Study:
+    """The stored study with the wanted one's further variants and seeds; nothing that was there goes.
+
+    Raises:
+        UsageError: if anything else differs, naming it.
+    """
+    differences = _differences(stored, wanted)
+    if differences:
+        raise UsageError(
+            f"the study in this folder has {'; '.join(differences)}. Only variants and seeds can be added: "
+            "give another --output for another study"
+        )
+    variants = (*stored.variants, *(v for v in wanted.variants if v not in stored.variants))
+    seeds = max(stored.seeds, wanted.seeds)
+    return dataclasses.replace(
+        stored,
+        name=wanted.name,
+        variants=variants,
+        seeds=seeds,
+        max_seeds=max(stored.max_seeds or 0, seeds),
+        linear_probe=stored.linear_probe or wanted.linear_probe,
+    )
+
+
+def _differences(stored: Study, wanted: Study) -> list[str]:
+    free = {"name", "variants", "seeds", "max_seeds", "linear_probe", "data", "recipe", "baseline"}
+    found = []
+    if os.path.realpath(stored.data) != os.path.realpath(wanted.data):
+        found.append(f"data = {stored.data!r}, not {wanted.data!r}")
+    for key in (f.name for f in dataclasses.fields(Study) if f.name not in free):
+        old, new = getattr(stored, key), getattr(wanted, key)
+        if old != new:
+            found.append(f"{key} = {old!r}, not {new!r}")
+    if wanted.baseline not in (stored.baseline, wanted.variants[0]):
+        found.append(f"baseline = {stored.baseline!r}, not {wanted.baseline!r}")
+    old_recipe, new_recipe = flat(recipe_to_dict(stored.recipe)), flat(recipe_to_dict(wanted.recipe))
+    for key in old_recipe:
+        if old_recipe[key] != new_recipe.get(key):
+            found.append(f"recipe.{key} = {old_recipe[key]!r}, not {new_recipe.get(key)!r}")
+    return found
+
+
+def flat(nested: dict, prefix: str = "") -> dict[str, object]:
+    """{"training": {"epochs": 3}} -> {"training.epochs": 3}."""
+    found: dict[str, object] = {}
+    for key, value in nested.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,111 @@
+"""A study as a TOML file: read with line numbers in every complaint, written as resolved."""
+
+import dataclasses
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from timelift.comparison.study import Study, check_kind
+from timelift.records.errors import DataError, UsageError
+from timelift.records.recipe import parse_recipe, recipe_to_dict
+
+
+def parse_study(path: Path) -> Study:
+    """The study that a TOML file describes; `data` becomes absolute, from a path relative to the file.
+
+    Raises:
+        DataError: if the file cannot be read.
+        UsageError: for what is no TOML, an unknown or missing key, or an impossible value, with its line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a study file ({error})") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: {error}") from error
+    try:
+        return _study(values, path)
+    except UsageError as error:
+        message = str(error)
+        place = re.match(r"(?:recipe: )?([\w.\-]+):", message)
+        keys = place[1].split(".") if place else []
+        line = line_of(text, ["recipe", *keys] if message.startswith("recipe: ") else keys)
+        raise UsageError(f"{path}, line {line}: {message}" if line else f"{path}: {message}") from error
+
+
+def _study(values: dict, path: Path) -> Study:
+    given = {key: check_kind(key, value) for key, value in values.items() if key != "recipe"}
+    for key, what in (("data", "the path of the videos"), ("variants", "a list of texts")):
+        if key not in given:
+            raise UsageError(f"{key}: missing; give {what}")
+    recipe = values.get("recipe", {})
+    if not isinstance(recipe, dict):
+        raise UsageError(f"recipe: {recipe!r} came; tables such as [recipe.training] are wanted")
+    given.setdefault("name", path.stem)
+    given["data"] = os.path.abspath(path.parent / Path(str(given["data"])).expanduser())
+    return Study(**given, recipe=parse_recipe(recipe))  # type: ignore[arg-type]
+
+
+def line_of(text: str, keys: list[str]) -> int | None:
+    """The line, from 1, of the longest leading part of `keys` that a TOML text sets; None if none.
+
+    ["recipe", "training", "epochs"] is found as `epochs =` under `[recipe.training]`, as `training.epochs =`
+    under `[recipe]`, or, within an inline table, at `training =`.
+    """
+    found = {len(path): number for number, path in _key_lines(text) if keys[: len(path)] == path}
+    return found[max(found)] if found else None
+
+
+def _key_lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, full path) of every table header and key."""
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+([^\[\]]+)\]", line):
+            table = _parts(header[1])
+            yield number, table
+        elif key := re.match(r"""\s*((?:[\w\-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""", line):
+            yield number, table + _parts(key[1])
+
+
+def _parts(dotted: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in dotted.split(".")]
+
+
+def study_to_toml(study: Study, folder: Path | None = None) -> str:
+    """The study as TOML that `parse_study` reads back to an equal one; for a file in `folder`, if given.
+
+    With a folder, `data` is written relative to it, so that both can move together.
+    """
+    values = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name != "recipe"}
+    if folder is not None:
+        values["data"] = Path(os.path.relpath(os.path.abspath(study.data), folder)).as_posix()
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    for table, fields in recipe_to_dict(study.recipe).items():
+        lines += ["", f"[recipe.{table}]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in fields.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple) and any(isinstance(one, str) for one in value):
+        return "[\n" + "".join(f"    {_toml(one)},\n" for one in value) + "]"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return repr(value)
+
+
+def write_study(study: Study, folder: Path) -> None:
+    """Save the study as resolved in its output folder (study.toml), whole or not at all."""
+    partial = Path(folder) / "study.toml.partial"
+    partial.write_text(study_to_toml(study, Path(folder).absolute()), encoding="utf-8")
+    os.replace(partial, Path(folder) / "study.toml")

@@ -1,0 +1,216 @@
+"""Decoded videos kept on disk as uint8 arrays, so that each is decoded once and not once an epoch.
+
+One .npy a video, named after the file's own bytes (sha256), the short side and the channels: studies share
+them, and moved or renamed videos are found again. Files appear whole or not at all, so a build that was
+killed is taken up where it stopped, and several processes may build at once.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from timelift.data.decode import decode_frames
+from timelift.data.frames import DecodedOnDemand, FrameSource
+from timelift.data.parallel import Progress, in_processes
+from timelift.data.pictures import scaled_size
+from timelift.records import ClipFormat, DataError, Manifest, Video
+
+GIB = 2**30
+
+_LAYOUT = "frames-1"  # another name when decoding changes what a frame is
+_HEADER_BYTES = 128  # of a .npy file
+_STALE_SECONDS = 3600  # a partial file this old has lost its writer
+_SPARE_BYTES = GIB // 4  # left free on the disk
+
+
+@dataclass(frozen=True)
+class CachedFrames:
+    """Frames read from the cache; files are opened for the moment of reading only."""
+
+    folder: Path
+    clip_format: ClipFormat
+
+    def frames(self, video: Video, indices: list[int]) -> np.ndarray:
+        """(T, H, W, C) uint8.
+
+        Raises:
+            DataError: if the video is not in the cache, its file there is damaged, or lacks a frame.
+        """
+        path = cache_path(self.folder, video, self.clip_format)
+        try:
+            stored = np.load(path, mmap_mode="r")
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{video.path} is not in the cache {self.folder}: was it cleared? start again"
+            ) from error
+        except (ValueError, EOFError) as error:
+            raise DataError(f"{path}, the cached {video.path}, is damaged: delete it, start again") from error
+        if indices and max(indices) >= len(stored):
+            raise DataError(f"frame {max(indices)} of {video.path} was asked for: it has {len(stored)}")
+        return stored[indices]
+
+
+def default_folder() -> Path:
+    """$TIMELIFT_CACHE, or ~/.cache/timelift."""
+    return Path(os.environ.get("TIMELIFT_CACHE") or Path.home() / ".cache" / "timelift")
+
+
+def cache_path(folder: Path, video: Video, clip_format: ClipFormat) -> Path:
+    """Where a video's frames lie in the cache.
+
+    Raises:
+        DataError: if the video was not scanned, so that its bytes have no name.
+    """
+    if not video.sha256:
+        raise DataError(f"{video.path} has no sha256: run `timelift scan` first")
+    words = f"{video.sha256} {clip_format.short_side} {clip_format.channels}"
+    key = hashlib.sha256(words.encode()).hexdigest()
+    return Path(folder) / _LAYOUT / key[:2] / f"{key}.npy"
+
+
+def cache_size_bytes(manifest: Manifest, clip_format: ClipFormat) -> int:
+    """What all decoded frames of the manifest take on disk."""
+    return sum(_video_bytes(video, clip_format) for video in manifest.videos)
+
+
+def open_frames(
+    manifest: Manifest,
+    clip_format: ClipFormat,
+    *,
+    cache_limit_bytes: int = 8 * GIB,
+    folder: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[FrameSource, str]:
+    """The cache, built where it is missing, if it fits the limit and the disk; else decoding on demand.
+
+    The sentence says which of the two, and why.
+
+    Raises:
+        DataError: if a video cannot be decoded.
+    """
+    folder = default_folder() if folder is None else Path(folder)
+    size = cache_size_bytes(manifest, clip_format)
+    on_demand = DecodedOnDemand(manifest, clip_format)
+    if size > cache_limit_bytes:
+        limit = "is off" if cache_limit_bytes == 0 else f"may take {_gib(cache_limit_bytes)}"
+        return on_demand, f"decoding each clip when it is needed: the cache {limit}, needs {_gib(size)}"
+    missing = missing_videos(manifest, clip_format, folder)
+    try:
+        _check_disk(missing, clip_format, folder)
+    except DataError as error:
+        return on_demand, f"decoding each clip when it is needed: {error}"
+    cached = build_cache(manifest, clip_format, folder, workers=workers, progress=progress)
+    done = f"{len(missing)} of {len(manifest.videos)} videos decoded now" if missing else "nothing to decode"
+    return cached, f"frames from the cache {folder}: {_gib(size)} at {clip_format.short_side} px, {done}"
+
+
+def build_cache(
+    manifest: Manifest,
+    clip_format: ClipFormat,
+    folder: Path | None = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> CachedFrames:
+    """Decode what is not in the cache yet, in `workers` processes (None: one a core).
+
+    Raises:
+        DataError: if the disk is too full, or a video cannot be decoded or changed since the scan.
+    """
+    folder = default_folder() if folder is None else Path(folder)
+    missing = missing_videos(manifest, clip_format, folder)
+    _check_disk(missing, clip_format, folder)
+    _remove_stale(folder)
+    # each builder in its own order, so that two at once do not decode the same videos side by side
+    random.Random(os.getpid()).shuffle(missing)
+    jobs = [_Job(manifest.full_path(video), video, clip_format, folder) for video in missing]
+    in_processes(_decode, jobs, workers=workers, progress=progress)
+    return CachedFrames(folder, clip_format)
+
+
+def missing_videos(manifest: Manifest, clip_format: ClipFormat, folder: Path) -> list[Video]:
+    """The videos that the cache does not hold; of several with the same bytes, the first."""
+    by_path = {cache_path(folder, video, clip_format): video for video in reversed(manifest.videos)}
+    return [video for path, video in reversed(by_path.items()) if not path.exists()]
+
+
+def clear_cache(folder: Path | None = None) -> int:
+    """Delete every cached frame, and nothing else that may lie in the folder: the bytes that this freed."""
+    folder = default_folder() if folder is None else Path(folder)
+    ours = folder / _LAYOUT
+    freed = sum(path.stat().st_size for path in ours.glob("??/*.npy*"))
+    if ours.exists():
+        shutil.rmtree(ours)
+    return freed
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    video: Video
+    clip_format: ClipFormat
+    folder: Path
+
+
+def _decode(job: _Job) -> None:
+    target = cache_path(job.folder, job.video, job.clip_format)
+    if target.exists():  # another builder was faster
+        return
+    frames = decode_frames(
+        job.source, None, short_side=job.clip_format.short_side, channels=job.clip_format.channels
+    )
+    if len(frames) != job.video.frames:
+        raise DataError(
+            f"{job.source} has {len(frames)} frames, the manifest says {job.video.frames}: "
+            "it changed, run `timelift scan` again"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.save(file, frames)
+    os.replace(partial, target)
+
+
+def _video_bytes(video: Video, clip_format: ClipFormat) -> int:
+    if not (video.frames and video.width and video.height):
+        raise DataError(
+            f"{video.path} has no known frames ({video.status}): run `timelift scan`, or leave it out"
+        )
+    width, height = scaled_size(video.width, video.height, clip_format.short_side)
+    return video.frames * width * height * clip_format.channels + _HEADER_BYTES
+
+
+def _check_disk(missing: list[Video], clip_format: ClipFormat, folder: Path) -> None:
+    if not missing:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise DataError(f"the cache folder {folder} cannot be made ({error}): name another one") from error
+    if not writable:
+        raise DataError(f"the cache folder {folder} cannot be written to: name another one")
+    needed = sum(_video_bytes(video, clip_format) for video in missing) + _SPARE_BYTES
+    if needed > free:
+        raise DataError(
+            f"the cache in {folder} needs {_gib(needed)}, the disk has {_gib(free)} free: "
+            "make room, name another folder, or go without a cache"
+        )
+
+
+def _remove_stale(folder: Path) -> None:
+    for path in (folder / _LAYOUT).glob("??/*.partial"):
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f} GiB"

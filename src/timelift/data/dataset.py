@@ -1,0 +1,156 @@
+"""Labelled videos as clips: drawn anew each epoch for training, fixed views for judging."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from timelift.data import transforms
+from timelift.data.frames import FrameSource
+from timelift.data.sampling import (
+    clip_indices,
+    clip_span,
+    even_starts,
+    middle_start,
+    random_start,
+    sliding_starts,
+)
+from timelift.records import ClipFormat, DataError, Manifest, Recipe, UsageError, Video, Views
+
+Order = Literal["ordered", "shuffled", "reversed", "frozen"]
+
+_CROPS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "centre": lambda frames, size: transforms.centre_crop(frames, size)[None],
+    "three": transforms.three_crops,
+    "ten": transforms.ten_crops,
+}
+
+
+class TrainClips(Dataset):
+    """One augmented clip a video; what is drawn depends on seed, epoch and the video's path alone."""
+
+    def __init__(self, manifest: Manifest, recipe: Recipe, seed: int, frames: FrameSource):
+        """Clips of all videos of the manifest, for epoch 0 until `set_epoch` says otherwise.
+
+        Raises:
+            DataError: if a video was not scanned, or has no frames.
+        """
+        _check_scanned(manifest)
+        self.manifest = manifest
+        self.recipe = recipe
+        self.seed = seed
+        self.frames = frames
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """The number of videos."""
+        return len(self.manifest.videos)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next clips are drawn for."""
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """The clip (C, T, H, W) uint8 and its class index."""
+        video = self.manifest.videos[index]
+        augmentation, clip_format = self.recipe.augmentation, self.recipe.clip
+        rng = video_rng(video, self.seed, self.epoch)
+        span = clip_span(clip_format.frames, clip_format.stride)
+        # drawn even where it is not used: what is drawn after it stays the same
+        start = random_start(video.frames, span, rng)
+        if not augmentation.temporal_jitter:
+            start = middle_start(video.frames, span)
+        frames = self.frames.frames(video, _indices(video, clip_format, start))
+        drawn = transforms.draw(augmentation, clip_format, rng, frames.shape[1:3])
+        clip = torch.from_numpy(transforms.apply(drawn, frames))  # (T, H, W, C)
+        return clip.permute(3, 0, 1, 2), self.manifest.label_index(video)
+
+
+class EvaluationClips(Dataset):
+    """All views of every video: the recipe's clips, each in the recipe's crops."""
+
+    def __init__(self, manifest: Manifest, recipe: Recipe, frames: FrameSource, order: Order = "ordered"):
+        """Views of all videos of the manifest, their frames in time's order or, to see what it is worth, not.
+
+        order: shuffled (one order a video, always the same), reversed, frozen (a clip's middle frame).
+
+        Raises:
+            UsageError: if the recipe's views are not possible, or the order is unknown.
+            DataError: if a video was not scanned, or has no frames.
+        """
+        _check_views(recipe.views)
+        if order not in get_args(Order):
+            raise UsageError(f"order is one of {', '.join(get_args(Order))}, not {order!r}")
+        _check_scanned(manifest)
+        self.manifest = manifest
+        self.recipe = recipe
+        self.frames = frames
+        self.order = order
+
+    def __len__(self) -> int:
+        """The number of videos."""
+        return len(self.manifest.videos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """The views (V, C, T, H, W) uint8, clip by clip, and the class index; sliding, V differs by video."""
+        video = self.manifest.videos[index]
+        clips = [self._reordered(video, clip) for clip in view_indices(video, self.recipe)]
+        wanted = sorted({frame for clip in clips for frame in clip})  # overlapping clips are decoded once
+        frames = self.frames.frames(video, wanted)
+        crops = _CROPS[self.recipe.views.crops]
+        views = [crops(frames[np.searchsorted(wanted, clip)], self.recipe.clip.size) for clip in clips]
+        together = torch.from_numpy(np.concatenate(views))  # (V, T, H, W, C)
+        return together.permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
+
+    def _reordered(self, video: Video, clip: list[int]) -> list[int]:
+        if self.order == "reversed":
+            return clip[::-1]
+        if self.order == "frozen":
+            return [clip[len(clip) // 2]] * len(clip)
+        if self.order == "shuffled":
+            return [clip[place] for place in video_rng(video).permutation(len(clip))]
+        return clip
+
+
+def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:
+    """The frame indices of every clip that the video is judged by."""
+    span = clip_span(recipe.clip.frames, recipe.clip.stride)
+    if recipe.views.clips == 0:
+        starts = sliding_starts(video.frames, span, recipe.views.window_stride)
+    else:
+        starts = even_starts(video.frames, span, recipe.views.clips)
+    return [_indices(video, recipe.clip, start) for start in starts]
+
+
+def video_rng(video: Video, *numbers: int) -> np.random.Generator:
+    """A generator of its own for a video and some numbers (a seed, an epoch), whichever process asks."""
+    name = int.from_bytes(hashlib.sha256(video.path.encode()).digest()[:8], "little")
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([*numbers, name])))
+
+
+def _indices(video: Video, clip_format: ClipFormat, start: int) -> list[int]:
+    return clip_indices(video.frames, clip_format.frames, clip_format.stride, start)
+
+
+def _check_views(views: Views) -> None:
+    evenly = views.clips > 0 and views.window_stride == 0
+    sliding = views.clips == 0 and views.window_stride > 0
+    if not evenly and not sliding:
+        raise UsageError(
+            f"views of clips={views.clips}, window_stride={views.window_stride}: give clips of 1 or more "
+            "with window_stride=0, or clips=0 with window_stride of 1 or more"
+        )
+
+
+def _check_scanned(manifest: Manifest) -> None:
+    bad = [video for video in manifest.videos if video.frames < 1]
+    if not bad:
+        return
+    first, count = bad[0], f"{len(bad)} of {len(manifest.videos)} videos"
+    if first.status == "unscanned":
+        raise DataError(f"{count} not scanned, among them {first.path}: run `timelift scan` first")
+    raise DataError(f"{count} without frames, among them {first.path} ({first.status}): leave them out")

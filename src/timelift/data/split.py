@@ -1,0 +1,237 @@
+"""Which videos train and which test: whole groups, copies of a file together, class by class, by a seed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+from zlib import crc32
+
+import numpy as np
+
+from timelift.records.errors import DataError
+from timelift.records.video import Manifest, Video
+
+_LEAST = 5  # groups, and videos, of every class that a validation split needs
+_SHOWN = 3  # leaks named in an error
+
+
+def with_validation(manifest: Manifest, *, share: float = 0.2, seed: int = 0) -> tuple[Manifest, str]:
+    """The manifest with a share of train as "val", and one sentence on how the epoch is selected.
+
+    Whole groups go to val, as near to the share of each class as groups allow. A manifest that has a val
+    keeps it. With fewer than 5 groups or 5 videos in a class there is none, and the sentence says so.
+
+    Raises:
+        DataError: if no video is in train.
+        ValueError: if share is not between 0 and 1/2.
+    """
+    if not 0 < share <= 0.5:
+        raise ValueError(f"share is above 0 and at most 1/2, got {share}")
+    train = manifest.of_split("train").videos
+    given = len(manifest.of_split("val").videos)
+    if not train:
+        raise DataError('no video has the split "train"; run `timelift split` first')
+    if given:
+        return manifest, f"selection: on the {given} validation videos that were given"
+    scarce = _scarce(train)
+    if scarce:
+        return manifest, f"no selection: {scarce}, last epoch"
+    units = _units(train)
+    held = _held_out(train, share, seed)
+    if held is None:
+        return manifest, "no selection: no choice of groups leaves every class on both sides, last epoch"
+    sentence = (
+        f"selection: on {len(held)} of {len(train)} training videos, "
+        f"{len({units[path] for path in held})} whole groups, seed {seed}"
+    )
+    return _moved(manifest, held, "val"), sentence
+
+
+def split(
+    manifest: Manifest, *, shares: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int = 0
+) -> Manifest:
+    """All videos put into train, val and test by these shares, whole groups, as near as groups allow.
+
+    There is no val where a class is too small for one (see `with_validation`).
+
+    Raises:
+        DataError: for a class that has one group only, or that no choice of groups puts on both sides.
+        ValueError: if the shares do not add up to 1, or test's or val's is above 1/2.
+    """
+    train_share, val_share, test_share = shares
+    if abs(sum(shares) - 1) > 1e-6 or train_share <= 0 or not 0 < test_share <= 0.5 or val_share < 0:
+        raise ValueError(f"shares of train, val and test add up to 1, test at most 1/2, got {shares}")
+    for label, groups in sorted(_units_of_classes(manifest.videos).items()):
+        if len(groups) < 2:
+            count = sum(groups.values())
+            raise DataError(
+                f"class {label!r} has {count} video(s) in one group: it cannot be in train and in test. "
+                "Add videos of it, or leave the class out"
+            )
+    held = _held_out(manifest.videos, test_share, seed)
+    if held is None:
+        raise DataError(
+            "no choice of whole groups puts every class into train and into test; "
+            "give a split of your own (column split), or smaller groups"
+        )
+    parted = _moved(_moved(manifest, {video.path for video in manifest.videos}, "train"), held, "test")
+    if val_share == 0:
+        return parted
+    return with_validation(parted, share=min(0.5, val_share / (train_share + val_share)), seed=seed)[0]
+
+
+def check_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
+    """One line for each group, and for each file of the same bytes, that stands on two sides of the split.
+
+    Raises:
+        DataError: if there is one, naming a pair of videos; unless they are allowed.
+    """
+    leaks = tuple(_leaks(manifest))
+    if leaks and not allow:
+        more = f"; and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
+        raise DataError(
+            f"the test would see what training saw: {'; '.join(leaks[:_SHOWN])}{more}. "
+            "Split by group, or allow leaks and say so"
+        )
+    return leaks
+
+
+def balanced_subset(manifest: Manifest, videos_per_class: int, seed: int) -> Manifest:
+    """The same val and test with so many training videos of each class, spread over its groups.
+
+    For one seed the subset of 10 lies within that of 20. Groups take turns in a drawn order.
+
+    Raises:
+        DataError: for a class with fewer training videos.
+        ValueError: if videos_per_class is below 1.
+    """
+    if videos_per_class < 1:
+        raise ValueError(f"videos_per_class is at least 1, got {videos_per_class}")
+    by_class = defaultdict(list)
+    for video in manifest.of_split("train").videos:
+        by_class[video.label].append(video)
+    kept: set[str] = set()
+    for label in manifest.classes:
+        there = by_class[label]
+        if len(there) < videos_per_class:
+            raise DataError(
+                f"class {label!r} has {len(there)} training videos, {videos_per_class} were wanted; "
+                "take fewer a class"
+            )
+        kept |= {video.path for video in _taking_turns(there, label, seed)[:videos_per_class]}
+    return manifest.with_videos(v for v in manifest.videos if v.split != "train" or v.path in kept)
+
+
+def _group(video: Video) -> str:
+    """The video's group; without one it stands alone, under a name that no group has."""
+    return video.group or f"\0{video.path}"
+
+
+def _units(videos: Sequence[Video]) -> dict[str, str]:
+    """What must stay on one side, as a name for each path: videos of one group, or of the same bytes."""
+    above: dict[str, str] = {}
+
+    def top(name: str) -> str:
+        while above.get(name, name) != name:
+            name = above[name]
+        return name
+
+    names = {video.path: _group(video) for video in videos}
+    first: dict[str, str] = {}  # bytes -> the group that had them first
+    for video in videos:
+        if video.sha256:
+            above[top(names[video.path])] = top(first.setdefault(video.sha256, names[video.path]))
+    return {path: top(name) for path, name in names.items()}
+
+
+def _units_of_classes(videos: Sequence[Video]) -> dict[str, Counter[str]]:
+    """Videos of each unit, for each class."""
+    units = _units(videos)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for video in videos:
+        counts[video.label][units[video.path]] += 1
+    return counts
+
+
+def _scarce(videos: tuple[Video, ...]) -> str:
+    """In words, the first class that is too small for a validation split; every group has a video."""
+    for label, groups in sorted(_units_of_classes(videos).items()):
+        if len(groups) < _LEAST:
+            return (
+                f"class {label!r} has {sum(groups.values())} training videos in {len(groups)} group(s), "
+                f"fewer than {_LEAST}"
+            )
+    return ""
+
+
+def _held_out(videos: tuple[Video, ...], share: float, seed: int) -> set[str] | None:
+    """Paths of whole groups, near to the share of every class; None if a class would miss on a side.
+
+    In a drawn order, a group is taken if that brings the classes nearer to their shares.
+    """
+    totals = Counter(video.label for video in videos)
+    units = _units(videos)
+    sizes: dict[str, Counter[str]] = defaultdict(Counter)  # group -> class -> videos
+    for video in videos:
+        sizes[units[video.path]][video.label] += 1
+    names = sorted(sizes)
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    held: Counter[str] = Counter()
+    taken: set[str] = set()
+
+    def take(name: str) -> None:
+        taken.add(name)
+        held.update(sizes[name])
+
+    def gain(name: str) -> float:
+        now = sum((held[c] / totals[c] - share) ** 2 for c in sizes[name])
+        return now - sum(((held[c] + n) / totals[c] - share) ** 2 for c, n in sizes[name].items())
+
+    for name in order:
+        if gain(name) > 0:
+            take(name)
+    for label in sorted(totals):
+        if held[label] == 0:  # every group is too large: the smallest that leaves something to train on
+            fitting = [g for g in order if label in sizes[g] and _leaves_some(sizes[g], held, totals)]
+            if not fitting:
+                return None
+            take(min(fitting, key=lambda g: sizes[g][label]))
+    if any(held[label] == totals[label] for label in totals):
+        return None
+    return {video.path for video in videos if units[video.path] in taken}
+
+
+def _leaves_some(group: Counter[str], held: Counter[str], totals: Counter[str]) -> bool:
+    return all(held[label] + count < totals[label] for label, count in group.items())
+
+
+def _moved(manifest: Manifest, paths: set[str], split: str) -> Manifest:
+    return manifest.with_videos(
+        replace(video, split=split) if video.path in paths else video for video in manifest.videos
+    )
+
+
+def _leaks(manifest: Manifest) -> Iterator[str]:
+    for what, key in (("group", "group"), ("bytes", "sha256")):
+        sides: dict[str, dict[str, Video]] = defaultdict(dict)  # value -> split -> first video
+        for video in manifest.videos:
+            if getattr(video, key) and video.split:
+                sides[getattr(video, key)].setdefault(video.split, video)
+        for value, first in sides.items():
+            for one, other in combinations(first.values(), 2):
+                same = f"group {value!r}" if what == "group" else "the same bytes"
+                yield f"{one.path} ({one.split}) and {other.path} ({other.split}) are of {same}"
+
+
+def _taking_turns(videos: list[Video], label: str, seed: int) -> list[Video]:
+    """One video of every group, then a second one of every group ..., groups and videos in a drawn order."""
+    rng = np.random.default_rng([seed, crc32(label.encode())])  # a class more or less changes no other
+    groups = defaultdict(list)
+    for video in sorted(videos, key=lambda video: video.path):
+        groups[_group(video)].append(video)
+    names = sorted(groups)
+    ranked = []
+    for turn, position in enumerate(rng.permutation(len(names))):
+        members = groups[names[position]]
+        ranked += [(round_, turn, members[i]) for round_, i in enumerate(rng.permutation(len(members)))]
+    return [video for _, _, video in sorted(ranked, key=lambda entry: entry[:2])]

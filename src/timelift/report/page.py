@@ -1,0 +1,193 @@
+"""The page of a study: one HTML file that needs nothing else, with CSV and Markdown beside it."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from timelift.comparison.study import Study
+from timelift.comparison.table import StudyTable
+from timelift.comparison.table_text import to_csv, to_markdown
+from timelift.comparison.wording import percent as confidence
+from timelift.records import Manifest, Predictions, Run
+from timelift.records.video import read_manifest
+from timelift.report import facts, figures, words
+from timelift.report.caveats import caveats
+
+MANIFEST = "data.csv"  # in a study's folder: the videos as they were scanned
+MOST_CLASSES_IN_A_MATRIX = 12
+
+POLICIES = {
+    "error": "A study with a damaged video does not start.",
+    "exclude": "Videos that are not ok were left out, for every variant.",
+    "keep-readable": "Damaged videos were kept as far as their frames decode, for every variant.",
+}
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the three were written."""
+
+    html: Path
+    csv: Path
+    markdown: Path
+
+
+def write_report(
+    study_folder: Path,
+    table: StudyTable,
+    study: Study,
+    runs: Sequence[tuple[Run, Path]],
+    predictions: Sequence[Predictions],
+    *,
+    manifest: Manifest | None = None,
+    data_notes: Sequence[str] = (),
+) -> ReportFiles:
+    """Write report.html, report.csv and report.md into the study's folder, each whole or not at all.
+
+    runs: the finished ones with their folders; predictions in the same order. manifest: the videos with
+    their splits; without it what the study's folder holds as data.csv. data_notes: what was done to them.
+    """
+    folder = Path(study_folder)
+    files = ReportFiles(*(folder / f"report.{ending}" for ending in ("html", "csv", "md")))
+    if manifest is None and (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder / MANIFEST)
+    _write(files.html, page(folder, table, study, runs, predictions, manifest, data_notes))
+    _write(files.csv, to_csv(table))
+    _write(files.markdown, to_markdown(table))
+    return files
+
+
+def page(
+    folder: Path,
+    table: StudyTable,
+    study: Study,
+    runs: Sequence[tuple[Run, Path]],
+    predictions: Sequence[Predictions],
+    manifest: Manifest | None,
+    data_notes: Sequence[str],
+) -> str:
+    """The HTML of the page; links in it are relative to `folder`."""
+    from jinja2 import Environment, StrictUndefined
+
+    answers = {(run.variant, run.seed): p for (run, _), p in zip(runs, predictions, strict=True)}
+    records = [run for run, _ in runs]
+    names = words.short_names([row.variant for row in table.rows])
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "signed": words.signed,
+        "interval": words.interval,
+        "thousands": words.thousands,
+        "duration": words.duration,
+        "last_line": words.last_line,
+        "confidence": confidence,
+        "named": lambda text: _named(text, names),
+    }
+    return environment.from_string(_resource("page.html")).render(
+        css=_resource("page.css"),
+        table=table,
+        study=study,
+        names=names,
+        network=words.shared_network(list(names)),
+        headline=words.sentences(table.headline),
+        caveats=caveats(table, study, records),
+        judged=[row for row in table.rows if row.difference is not None],
+        **_pictures(table, names, runs),
+        **_classes(table, answers),
+        time=facts.time_rows(table, records),
+        data=None if manifest is None else facts.data_facts(manifest),
+        data_notes=data_notes,
+        policy=POLICIES[study.bad_videos],
+        settings=facts.settings(records),
+        **_surroundings(records),
+        run_rows=[(run, facts.relative(path, folder)) for run, path in runs],
+        study_file=_text_of(folder / "study.toml"),
+        folder=folder.name,
+        plural=words.plural,
+    )
+
+
+def _pictures(
+    table: StudyTable, names: dict[str, str], runs: Sequence[tuple[Run, Path]]
+) -> dict[str, object]:
+    """The page's pictures; the ones with rows for a wide and a narrow screen."""
+    from markupsafe import Markup
+
+    widths = {"wide": figures.WIDE, "narrow": figures.NARROW}
+    judged = any(row.difference is not None for row in table.rows)
+    curves = facts.curves(runs)
+    highest = max((max(c.loss) for of in curves.values() for c in of if c.loss), default=1.0)
+    return {
+        "forest": {kind: Markup(figures.forest(table, names, width)) for kind, width in widths.items()}
+        if judged
+        else None,
+        "strips": {kind: Markup(figures.strips(table, names, width)) for kind, width in widths.items()},
+        "curves": {
+            name: Markup(figures.learning_curves(names[name], f"curves-{place}", of, highest))
+            for place, (name, of) in enumerate(curves.items())
+        },
+        "validated": any(c.validation for of in curves.values() for c in of),
+    }
+
+
+def _classes(table: StudyTable, answers: Mapping[facts.Key, Predictions]) -> dict[str, object]:
+    """Accuracy by class of all variants; confusions of the baseline and of the best variant."""
+    classes = next(iter(answers.values())).classes
+    baseline = next(row for row in table.rows if row.is_baseline)
+    best = facts.best_variant(table)
+    shown = [row for row in (baseline, best) if row is not None and row.runs]
+    shares = {row.variant: facts.confusions(row, answers) for row in shown}
+    return {
+        "classes": classes,
+        "class_accuracy": facts.class_accuracy(table, answers),
+        "confusions": shares if len(classes) <= MOST_CLASSES_IN_A_MATRIX else {},
+        "confused": {name: facts.often_confused(share) for name, share in shares.items()},
+        "best": best,
+    }
+
+
+def _surroundings(runs: Sequence[Run]) -> dict[str, object]:
+    versions: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for package, version in run.versions.items():
+            versions.setdefault(package, {})[version] = None
+    return {
+        "versions": {package: list(found) for package, found in versions.items()},
+        "hardware": list(dict.fromkeys(run.hardware for run in runs if run.hardware)),
+        "seconds": facts.seconds(runs),
+        "selections": list(dict.fromkeys(run.selection for run in runs)),
+    }
+
+
+def _named(text: str, names: dict[str, str]) -> str:
+    """The text with every variant as code, by its short name; the full one shows where the pointer rests."""
+    from markupsafe import Markup, escape
+
+    variants = sorted((name for name in names if name != "linear probe"), key=len, reverse=True)
+    if not variants:
+        return escape(text)
+    parts = re.split(f"({'|'.join(map(re.escape, variants))})", text)
+    return Markup("").join(
+        Markup('<code title="{}">{}</code>').format(part, names[part]) if part in names and part in variants
+        else escape(part)
+        for part in parts
+    )  # fmt: skip
+
+
+def _resource(name: str) -> str:
+    return resources.files("timelift.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

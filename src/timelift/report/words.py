@@ -1,0 +1,92 @@
+"""Numbers and names as a page shows them: signs, units, short names of variants."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from timelift.comparison.study import LINEAR_PROBE
+
+MINUS = "−"
+NOTHING = "–"  # what stands where there is no number
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """0.6314 -> "63.1"; "–" where there is no number."""
+    return NOTHING if not math.isfinite(fraction) else f"{100 * fraction:.{digits}f}"
+
+
+def signed(fraction: float) -> str:
+    """Points with their sign, 0.031 -> "+3.1", -0.004 -> "−0.4"; "–" where there is no number."""
+    if not math.isfinite(fraction):
+        return NOTHING
+    text = f"{100 * fraction:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", MINUS)
+
+
+def interval(bounds: tuple[float, float]) -> str:
+    """(-0.004, 0.058) -> "−0.4 to +5.8"; "none" where neither bound is a number."""
+    if not any(map(math.isfinite, bounds)):
+        return "none"
+    return f"{signed(bounds[0])} to {signed(bounds[1])}"
+
+
+def thousands(count: int | None) -> str:
+    """3414832 -> "3,414,832"."""
+    return NOTHING if count is None else f"{count:,}"
+
+
+def duration(seconds: float) -> str:
+    """95 -> "1 min 35 s"; 7260 -> "2 h 1 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def listed(words: Sequence[str]) -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def plural(count: int, thing: str, things: str = "") -> str:
+    """2, "video" -> "2 videos"."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
+def last_line(traceback: str) -> str:
+    """What went wrong, without the way there."""
+    lines = traceback.strip().splitlines()
+    return lines[-1].strip() if lines else "no reason is recorded"
+
+
+def sentences(text: str) -> list[str]:
+    """A text cut after each full stop that a word follows; "3.1 points" stays whole."""
+    return re.split(r"(?<=[.!?])\s+(?=[A-Za-z])", text.strip())
+
+
+def short_names(variants: Sequence[str]) -> dict[str, str]:
+    """Variant -> its text without the network, where all that are lifted share one network.
+
+    A variant that is only a network, or "linear probe", keeps its text.
+    """
+    heads = {name: _network(name) for name in variants if _network(name) != name and name != LINEAR_PROBE}
+    if len(set(heads.values())) != 1:
+        return {name: name for name in variants}
+    return {name: name[len(heads[name]) :].strip() if name in heads else name for name in variants}
+
+
+def shared_network(variants: Sequence[str]) -> str:
+    """The network that `short_names` left out; empty if it left out none."""
+    short = short_names(variants)
+    return next((_network(name) for name in variants if short[name] != name), "")
+
+
+def _network(variant: str) -> str:
+    """Up to the first space outside parentheses."""
+    depth = 0
+    for place, letter in enumerate(variant):
+        depth += (letter == "(") - (letter == ")")
+        if letter == " " and not depth:
+            return variant[:place]
+    return variant

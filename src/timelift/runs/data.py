@@ -1,0 +1,90 @@
+"""From what the user gave to the videos that every run sees: found, scanned once, judged once, split once."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from timelift.data.layouts import read_dataset
+from timelift.data.scan import scan, usable
+from timelift.data.split import check_leaks, split, with_validation
+from timelift.records import DataError, Manifest, Video
+from timelift.records.video import read_manifest, write_manifest
+
+Policy = Literal["error", "exclude", "keep-readable"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The usable videos with their splits; what decides the epoch; and what a reader of the report must know."""
+
+    manifest: Manifest
+    selection: str  # "validation", or why the last epoch is taken
+    notes: tuple[str, ...]
+
+
+def scanned(
+    source: Path, kept_as: Path, *, official_list: int, progress: Callable[[int], None] | None, say: Say
+) -> Manifest:
+    """The manifest of a source, every file decoded once; kept as CSV, and read from there the next time."""
+    if kept_as.is_file():
+        say(f"videos: as scanned before, {kept_as}")
+        return read_manifest(kept_as)
+    found = read_dataset(source, official_list=official_list)
+    say(f"videos: {found.kind}, {len(found.manifest.videos)} videos, {len(found.manifest.classes)} classes")
+    if found.ignored:
+        say(f"ignored {len(found.ignored)} file(s) that are no videos, the first: {found.ignored[0]}")
+    manifest = found.manifest
+    if any(video.status == "unscanned" for video in manifest.videos):
+        manifest = scan(manifest, progress=progress)
+    write_manifest(manifest, kept_as)
+    return read_manifest(kept_as)
+
+
+def prepared(
+    manifest: Manifest, *, policy: Policy, select_by_validation: bool, seed: int = 0
+) -> PreparedData:
+    """Judge and split a scanned manifest: the same answer for every variant and every run.
+
+    Raises:
+        DataError: for bad videos under the policy "error", leaks between splits, a class on one side only.
+    """
+    manifest, judged = usable(manifest, policy)
+    notes = [*judged]
+    there = {video.split for video in manifest.videos}
+    if there == {""}:
+        manifest = split(manifest, seed=seed)
+        notes.append(f"the data came without splits: made train, val and test by group, seed {seed}")
+    elif "test" not in there and "val" in there:
+        manifest = manifest.with_videos(_renamed(v, "val", "test") for v in manifest.videos)
+        notes.append("the data came with val and without test: val is the test here, and selects nothing")
+    elif "test" not in there or "train" not in there:
+        raise DataError(
+            f"the videos are of the split(s) {', '.join(sorted(map(repr, there)))}: wanted train and test"
+        )
+    check_leaks(manifest)
+    selection = "validation" if select_by_validation else "last epoch: as the study says"
+    if select_by_validation and not any(v.split == "val" for v in manifest.videos):
+        manifest, sentence = with_validation(manifest, seed=seed)
+        notes.append(sentence)
+        if not any(v.split == "val" for v in manifest.videos):
+            selection = sentence
+    if not select_by_validation:
+        manifest = manifest.with_videos(v for v in manifest.videos if v.split != "val")
+    return PreparedData(_both_sides(manifest), selection, tuple(notes))
+
+
+def _renamed(video: Video, old: str, new: str) -> Video:
+    return dataclasses.replace(video, split=new) if video.split == old else video
+
+
+def _both_sides(manifest: Manifest) -> Manifest:
+    for side in ("train", "test"):
+        counts = Counter(video.label for video in manifest.videos if video.split == side)
+        empty = [name for name in manifest.classes if not counts[name]]
+        if empty:
+            raise DataError(f"class {empty[0]!r} has no {side} video: give it one, or leave the class out")
+    return manifest

@@ -1,0 +1,57 @@
+"""From uint8 pixels to the network's input, at the last moment, on the device."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from timelift.data.transforms import centre_crop
+from timelift.records import ClipFormat, UsageError
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """uint8 (B, C, T, H, W) -> float of the same shape: (pixel / 255 - mean) / std, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        """The network's input."""
+        mean, std = (torch.tensor(v, device=clips.device).view(1, -1, 1, 1, 1) for v in (self.mean, self.std))
+        return (clips.float() / 255 - mean) / std
+
+
+@dataclass(frozen=True)
+class ClipTransform:
+    """What `load(RUN).transform` does: decoded frames (T, H, W, C) uint8 -> one clip (1, C, T, size, size) float.
+
+    The frames are those of one clip already; `clip` says how many, how far apart, and of which short side.
+    """
+
+    clip: ClipFormat
+    normalise: Normalise
+
+    def __call__(self, frames: np.ndarray) -> Tensor:
+        """The centre crop, normalised."""
+        cropped = np.ascontiguousarray(centre_crop(frames, self.clip.size))
+        return self.normalise(torch.from_numpy(cropped).permute(3, 0, 1, 2).unsqueeze(0))
+
+
+def with_pixels_of(clip: ClipFormat, image_facts: Any) -> ClipFormat:
+    """The clip format with the image network's own mean and std where the recipe says none.
+
+    Raises:
+        UsageError: if mean or std are not one number a channel.
+    """
+    middle = (0.5,) * clip.channels
+    mean: tuple[float, ...] = clip.mean or getattr(image_facts, "mean", middle)
+    std: tuple[float, ...] = clip.std or getattr(image_facts, "std", middle)
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in {1, int(clip.channels)}:
+            raise UsageError(f"recipe: clip.{name} has {len(values)} numbers for {clip.channels} channel(s)")
+    spread = [tuple(v) * (clip.channels if len(v) == 1 else 1) for v in (mean, std)]
+    return dataclasses.replace(clip, mean=spread[0], std=spread[1])

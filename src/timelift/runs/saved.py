@@ -1,0 +1,73 @@
+"""A trained network in a folder: weights, variant, classes, clip format; and back, in a fresh process."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from timelift.lifting import VideoModel
+from timelift.records import ClipFormat, DataError
+from timelift.records.recipe import parse_recipe
+from timelift.runs.pixels import ClipTransform, Normalise
+from timelift.variants import Variant, build_variant, parse_variant
+
+WEIGHTS, MODEL = "weights.safetensors", "model.json"
+
+
+def save(model: nn.Module, variant: str, classes: tuple[str, ...], clip: ClipFormat, folder: Path) -> None:
+    """Write what `load` needs: weights.safetensors and model.json, each whole or not at all.
+
+    clip: with its mean and std resolved.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    partial = folder / f"{WEIGHTS}.partial"
+    save_file(_without_sharing(tensors), partial)
+    os.replace(partial, folder / WEIGHTS)
+    told = {"variant": variant, "classes": list(classes), "clip": dataclasses.asdict(clip)}
+    partial = folder / f"{MODEL}.partial"
+    partial.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, folder / MODEL)
+
+
+def load(folder: Path | str) -> VideoModel:
+    """The network of a run, in eval mode, with `.classes` and `.transform` (a ClipTransform).
+
+    Raises:
+        DataError: if the folder holds no finished run.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    if not (folder / WEIGHTS).is_file() or not (folder / MODEL).is_file():
+        raise DataError(
+            f"{folder} holds no trained network ({WEIGHTS} and {MODEL}): give the folder of a finished run"
+        )
+    told = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+    clip = parse_recipe({"clip": told["clip"]}).clip
+    model = build_variant(
+        untrained(parse_variant(told["variant"])), len(told["classes"]), clip.channels, clip.frames, clip.size
+    )
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.classes = tuple(told["classes"])
+    model.transform = ClipTransform(clip, Normalise(clip.mean, clip.std))  # type: ignore[arg-type]
+    return model.eval()
+
+
+def untrained(variant: Variant) -> Variant:
+    """The same network from random weights, for its own to be loaded into."""
+    if variant.is_system or ".py:" in variant.network:
+        return dataclasses.replace(variant, options=tuple(o for o in variant.options if o[0] != "weights"))
+    options = {**dict(variant.options), "weights": None}
+    return dataclasses.replace(variant, options=tuple(options.items()))
+
+
+def _without_sharing(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """safetensors refuses tensors that share memory: a layer under two names is written twice."""
+    pointers = [tensor.data_ptr() for tensor in tensors.values()]
+    return {name: t.clone() if pointers.count(t.data_ptr()) > 1 else t for name, t in tensors.items()}

@@ -1,0 +1,129 @@
+"""A whole study: prepared, run by workers, read back for tables and pages."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from timelift.comparison.store import Cell as Place
+from timelift.comparison.store import Store
+from timelift.comparison.study import Study, continue_study
+from timelift.comparison.study_file import parse_study, write_study
+from timelift.records import DataError, Predictions, Run
+from timelift.records.predictions import read_predictions
+from timelift.records.run import read_run
+from timelift.runs.data import scanned
+from timelift.runs.one_cell import SCANNED, study_data, study_frames
+from timelift.runs.probe_one import probed_network
+from timelift.runs.workers import run_workers
+from timelift.variants import parse_variant
+
+Bar = Callable[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """What a study holds by now: its finished runs with their folders and predictions, and the failed cells."""
+
+    study: Study
+    store: Store
+    runs: tuple[Run, ...]
+    folders: tuple[Path, ...]
+    predictions: tuple[Predictions, ...]
+    failed: tuple[Place, ...]
+    open: int  # cells neither done nor failed
+
+
+def resolved(study: Study) -> Study:
+    """The study with variants in canonical words, and without a probe where there is nothing to probe.
+
+    Raises:
+        UsageError: for a variant that is not understood, or weights that cannot be had.
+    """
+    names = {text: str(parse_variant(text)) for text in study.variants}
+    variants = tuple(dict.fromkeys(names.values()))
+    probe = study.linear_probe and probed_network(variants) is not None
+    baseline = names.get(study.baseline or "", variants[0])
+    return dataclasses.replace(study, variants=variants, baseline=baseline, linear_probe=probe)
+
+
+def open_study(study: Study, folder: Path) -> Study:
+    """Begin the study in its folder, or go on with the one that is there; further variants and seeds are added.
+
+    Raises:
+        UsageError: if another study is there, naming the difference.
+    """
+    study = resolved(study)
+    if (folder / "study.toml").is_file():
+        study = continue_study(parse_study(folder / "study.toml"), study)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_study(study, folder)
+    return study
+
+
+def prepare_study(
+    study: Study,
+    folder: Path,
+    say: Callable[[str], None],
+    scanning: Bar | None = None,
+    decoding: Bar | None = None,
+) -> None:
+    """Scan, judge, split and cache the videos, once; every worker reads the result."""
+    scanned(
+        Path(study.data),
+        folder / SCANNED,
+        official_list=study.official_list or 1,
+        progress=scanning,
+        say=say,
+    )
+    data = study_data(study, folder)
+    for note in data.notes:
+        say(note)
+    _, why = study_frames(study, data, progress=decoding)
+    say(why)
+
+
+def run_study(
+    study: Study, folder: Path, workers: int, device: torch.device, watch: Callable[[Store], None]
+) -> None:
+    """Run every cell that is not done; cells of processes that died are taken up again."""
+    store = Store(folder)
+    store.state_seeds(study.seeds, study.max_seeds or study.seeds)
+    store.add_cells(study.cells, range(study.seeds))
+    store.reclaim_dead()
+    if any(cell.state == "new" for cell in store.status()):
+        run_workers(folder, workers, device, watch)
+
+
+def finished(folder: Path) -> Finished:
+    """Read a study back.
+
+    Raises:
+        DataError: if the folder holds none, or no run of it is finished.
+    """
+    if not (folder / "study.toml").is_file():
+        raise DataError(f"{folder} holds no study (study.toml): give the --output of a `timelift compare`")
+    study, store = parse_study(folder / "study.toml"), Store(folder)
+    cells = [cell for cell in store.status() if cell.variant in study.cells]
+    done = [cell for cell in cells if cell.state == "done"]
+    if not done:
+        raise DataError(f"{folder}: none of its {len(cells)} runs is finished{_why(cells)}")
+    folders = tuple(store.run_folder(cell.variant, cell.seed) for cell in done)
+    return Finished(
+        study=study,
+        store=store,
+        runs=tuple(map(read_run, folders)),
+        folders=folders,
+        predictions=tuple(read_predictions(path / "predictions.npz") for path in folders),
+        failed=tuple(cell for cell in cells if cell.state == "failed"),
+        open=sum(cell.state in ("new", "running") for cell in cells),
+    )
+
+
+def _why(cells: Sequence[Place]) -> str:
+    errors = [
+        cell.error.strip().splitlines()[-1] for cell in cells if cell.state == "failed" and cell.error.strip()
+    ]
+    return f"; the first failed with {errors[0]}" if errors else ""

@@ -1,0 +1,62 @@
+"""Several worker processes on one machine, each with its share of the threads: two of one beat one of two."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from timelift.comparison.store import Store
+from timelift.records import TimeliftError
+
+
+def default_workers(device: torch.device) -> int:
+    """One process a core on a CPU; one on anything else."""
+    return max(1, len(os.sched_getaffinity(0))) if device.type == "cpu" else 1
+
+
+def run_workers(
+    folder: Path,
+    workers: int,
+    device: torch.device,
+    watch: Callable[[Store], None],
+    every_seconds: float = 0.5,
+) -> None:
+    """Run all new cells of the study in `workers` processes; `watch` is called while they work.
+
+    Raises:
+        TimeliftError: if a worker died without finishing or failing its cell.
+    """
+    store = Store(folder)
+    cores = max(1, len(os.sched_getaffinity(0)))
+    threads = max(1, cores // workers)
+    alone = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    logs = [folder / f"worker-{i}.log" for i in range(workers)]
+    processes = []
+    try:
+        for i, log in enumerate(logs):
+            with log.open("w") as file:
+                told = [str(folder), str(device), str(threads), f"worker-{i}"]
+                command = [sys.executable, "-m", "timelift.runs.worker", *told]
+                processes.append(
+                    subprocess.Popen(command, env=os.environ | alone, stdout=file, stderr=subprocess.STDOUT)
+                )
+        while any(process.poll() is None for process in processes):
+            watch(store)
+            time.sleep(every_seconds)
+        watch(store)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+    for process, log in zip(processes, logs, strict=True):
+        if process.returncode != 0:
+            last = (log.read_text(errors="replace").strip().splitlines() or ["no word"])[-1]
+            raise TimeliftError(
+                f"a worker ended early (exit code {process.returncode}): {last}; the log is {log}. "
+                "What was finished is kept: the same command goes on from there"
+            )

@@ -78,7 +78,9 @@ def test_a_family_of_equals_gets_any_false_verdict_as_rarely_as_promised():
     groups = group_numbers(world)
     for seed in range(150):
         rng = np.random.default_rng(seed)
-        draws = [one for _ in range(3) for one in equal_variants(World(sizes=world.sizes, group=0, video=0), rng)]
+        draws = [
+            one for _ in range(3) for one in equal_variants(World(sizes=world.sizes, group=0, video=0), rng)
+        ]
         family = compare_family({str(i): one for i, one in enumerate(draws)}, "0", groups)
         wrong += any(one.verdict in ("better", "worse") for one in family)
     assert wrong / 150 <= 0.09  # 5 % and two standard errors

@@ -88,7 +88,7 @@ def test_the_sign_flip_test_decides_from_ten_runs_and_only_where_its_floor_allow
 def test_components_are_those_of_a_loop_that_leaves_groups_out():
     a, b, groups = correctness(SMALL, seed=0)
     d = b - a
-    runs, videos = d.shape
+    runs = len(d)
     names = np.unique(groups)
     kept = [groups != g for g in names]
     jackknife = sum((d[:, keep].mean() - d.mean()) ** 2 for keep in kept) * (len(names) - 1) / len(names)
@@ -282,7 +282,13 @@ def test_an_inconclusive_sentence_says_what_is_not_shown_and_what_might_help():
     a, b, groups = correctness(World(sizes=(10,) * 6, variant_group=2.0), seed=1)
     result = compare_paired(a, b, groups, names=("framewise", "inflated"))
     assert result.verdict == "inconclusive"
-    for words in ("inflated cannot be told from framewise", "60 videos in 6 groups", "Neither", "unseen", "more"):
+    for words in (
+        "inflated cannot be told from framewise",
+        "60 videos in 6 groups",
+        "Neither",
+        "unseen",
+        "more",
+    ):
         assert words in result.sentence
 
 
@@ -307,5 +313,3 @@ def test_wrong_input_is_refused_in_words(a, b, groups, words):
 def test_impossible_levels_are_refused(wrong):
     with pytest.raises(UsageError, match="came"):
         compare_paired([0.5, 0.6, 0.7], [0.6, 0.6, 0.7], **wrong)
-
-

@@ -105,7 +105,7 @@ def test_scaling_keeps_the_aspect_and_averages_areas(tmp_path, kind, short_side)
     assert scaled.shape == (2, short_side, width, 3)
     how = cv2.INTER_AREA if short_side < HEIGHT else cv2.INTER_LINEAR
     oracle = np.stack([cv2.resize(frame, (width, short_side), interpolation=how) for frame in frames])
-    assert np.abs(scaled.astype(int) - oracle).mean() < 4.0  # nearest pixels would differ by about 60
+    assert np.abs(scaled.astype(int) - oracle).mean() < 12  # of noise; nearest pixels differ by 60
 
 
 # the matrix of an MP4 track for each turn: a, b, c, d of (x, y) -> (a x + c y, b x + d y)

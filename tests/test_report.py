@@ -114,6 +114,7 @@ def fabricated_manifest(root):
             path="train/bröken.avi", label=CLASSES[0], split="train", status="damaged", reason="cut off at 7"
         )
     )
+    videos.append(Video(path="train/alone.avi", label=CLASSES[0], split="train", status="ok", frames=9))
     return Manifest(root=str(root), classes=CLASSES, videos=tuple(videos))
 
 
@@ -216,8 +217,8 @@ def test_names_of_the_data_are_text_not_markup(tmp_path, study, cells):
 def test_the_data_are_counted(tmp_path, study, cells):
     write_manifest(fabricated_manifest(tmp_path), tmp_path / "data.csv")
     page = Page(written(tmp_path, study, cells)[0])
-    assert "juggle <balls> 5 (3) 3 (2)" in page.text  # 4 ok and 1 damaged of its own group; 3 in test
-    assert "all 25 (3) 18 (2)" in page.text
+    assert "juggle <balls> 6 (4) 3 (2)" in page.text  # 4 of two groups and 2 of their own; 3 in test
+    assert "all 26 (4) 18 (2)" in page.text
     assert "train/bröken.avi damaged" in page.text
     assert "Videos that are not ok were left out" in page.text
     assert "1 video is not as it should be" in page.text
@@ -265,6 +266,14 @@ def test_one_variant_alone_gives_a_page(tmp_path, study, cells):
     assert "Differences from the baseline" not in page.text
 
 
+def test_a_baseline_that_never_finished_still_gives_a_page(tmp_path, study, cells):
+    runs, predictions = cells
+    kept = [i for i, (run, _) in enumerate(runs) if run.variant != BASE]
+    page = Page(written(tmp_path, study, ([runs[i] for i in kept], [predictions[i] for i in kept]))[0])
+    assert "Framewise()" in page.text
+    assert not re.search(r"\b(nan|inf)\b", page.text)
+
+
 def test_the_page_is_the_same_when_written_again(tmp_path, study, cells):
     first = written(tmp_path, study, cells)[0]
     assert written(tmp_path, study, cells)[0] == first
@@ -293,17 +302,21 @@ def test_accuracy_by_class_and_confusions_against_a_loop(study, cells):
     shares = facts.confusions(table.rows[0], answers)
     np.testing.assert_allclose(shares, counts / counts.sum(axis=1, keepdims=True))
     np.testing.assert_allclose(facts.class_accuracy(table, answers)[BASE], shares.diagonal())
+    shares = facts.confusions(next(row for row in table.rows if row.variant == VARIANTS[1]), answers)
     truth, answer, share = facts.often_confused(shares)[0]
     assert share == max(shares[r, c] for r in range(6) for c in range(6) if r != c) == shares[truth, answer]
+    assert share < shares.max()
 
 
 def test_what_disorder_costs_is_paired_by_run(study, cells):
     runs = [run for run, _ in cells[0]]
     row = facts.time_rows(tabled(study, cells), runs)[1]
     own = [run.metrics for run in runs if run.variant == VARIANTS[1]]
-    lost = np.array([m["time/ordered"] - m["time/reversed"] for m in own])
-    assert row.loss[1] == pytest.approx(lost.mean())
-    assert row.loss_error[1] == pytest.approx(lost.std(ddof=1) / np.sqrt(5))
+    assert row.accuracy[3] == pytest.approx(np.mean([m["time/frozen"] for m in own]))
+    for place, order in enumerate(("shuffled", "reversed", "frozen")):
+        lost = np.array([m["time/ordered"] - m[f"time/{order}"] for m in own])
+        assert row.loss[place] == pytest.approx(lost.mean())
+        assert row.loss_error[place] == pytest.approx(lost.std(ddof=1) / np.sqrt(5))
     assert LINEAR_PROBE not in {r.variant for r in facts.time_rows(tabled(study, cells), runs)}
 
 
@@ -376,6 +389,12 @@ def test_sentences_are_cut_at_full_stops_and_not_in_numbers():
         "timm:b lags.",
         "Worse: c.",
     ]
+
+
+def test_minus_signs_stand_before_numbers_only():
+    assert words.typeset("by -3.8 to -0.1 (95 %), ImageNet-1k, 2-D") == (
+        "by −3.8 to −0.1 (95\u00a0%), ImageNet-1k, 2-D"
+    )
 
 
 def test_the_template_travels_with_the_package():

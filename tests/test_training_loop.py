@@ -4,6 +4,7 @@ import copy
 import csv
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -117,6 +118,15 @@ def test_dropout_changes_training(tmp_path):
     without, _ = run(tmp_path / "a")
     with_some, _ = run(tmp_path / "b", dropout=0.5)
     assert not same_bytes(weights(without), weights(with_some))
+
+
+def test_the_rate_follows_the_schedule_over_all_epochs(tmp_path):
+    _, result = run(tmp_path, epochs=4, schedule="cosine", warmup_epochs=1.5, kept_rate=0.5)
+    steps = np.array([1, 3, 5, 7])  # each epoch's second and last, counted from 0
+    after_warm_up = 0.5 * (1 + np.cos(np.pi * (steps / 2 - 1.5) / 2.5))
+    rates = 0.1 * np.where(steps < 3, (steps + 1) / 3, after_warm_up)
+    assert [row.learning_rate_new for row in result.history] == pytest.approx(rates)
+    assert [row.learning_rate_kept for row in result.history] == pytest.approx(0.5 * rates)
 
 
 def test_gradient_clipping_bounds_the_step(tmp_path):

@@ -38,7 +38,7 @@ class Variant:
 
     def __str__(self) -> str:
         options = ", ".join(f"{key}={value!r}" for key, value in self.options)
-        rules = " + ".join(map(_rule_text, self.rules))
+        rules = " + ".join(map(str, self.rules))
         return f"{self.network}{f'({options})' if options else ''} {rules}".strip()
 
     @property
@@ -53,21 +53,28 @@ def parse_variant(text: str) -> Variant:
     Raises:
         UsageError: quoting the part that is not understood.
     """
-    head, rest = _split_network(text.strip())
-    name, options = _call(head, text)
-    if options[0]:
+    text = " ".join(text.split())
+    head, rest = _split_network(text)
+    name, (positional, options) = _call(head, text)
+    if positional:
         raise UsageError(f"{text!r}: {name} takes named options, as {name}(weights=None)")
     if name not in SYSTEMS and ":" not in name:
-        raise UsageError(
-            f"{text!r}: {name!r} is neither a system ({', '.join(SYSTEMS)}) nor timm:NAME, torchvision:NAME or "
-            "my_file.py:function"
-        )
+        known = f"a system ({', '.join(SYSTEMS)}) nor timm:NAME, torchvision:NAME or my_file.py:function"
+        raise UsageError(f"{text!r}: {name!r} is neither {known}")
     if name in SYSTEMS and rest:
         raise UsageError(f"{text!r}: the system {name} is lifted already, rules cannot follow it")
+    _check_options(name, options, text)
     rules = tuple(_rule(part, text) for part in _split(rest, "+")) if rest else ()
     if not rules and name not in SYSTEMS:
         rules = (select.Rule(Framewise(), select.every),)
-    return Variant(name, tuple(options[1].items()), rules)
+    return Variant(name, tuple(options.items()), rules)
+
+
+def _check_options(name: str, options: dict[str, Any], whole: str) -> None:
+    takes = [o for o in inspect.signature(SYSTEMS[name]).parameters] if name in SYSTEMS else ["weights"]
+    for option in options:
+        if option not in takes:
+            raise UsageError(f"{whole!r}: {name} has no option {option!r}; it has {', '.join(takes)}")
 
 
 def build_variant(
@@ -97,39 +104,36 @@ def build_variant(
 
 
 def build_image(variant: Variant, classes: int | None, in_channels: int = 3) -> Any:
-    """The variant's image network, not lifted."""
-    try:
-        return image_network(
-            variant.network, classes=classes, in_channels=in_channels, **dict(variant.options)
-        )
-    except TypeError as error:
-        raise UsageError(f"{variant}: {error}") from error
+    """The variant's image network, not lifted.
 
-
-def _rule_text(rule: select.Rule) -> str:
-    source = getattr(rule.conversion, "typed_as", None)
-    conversion = source or repr(rule.conversion)
-    return conversion if rule.place == select.every else f"{conversion} @ {rule.place!r}"
+    Raises:
+        UsageError: for a system, which is no image network, or weights that cannot be had.
+    """
+    if variant.is_system:
+        raise UsageError(f"{variant}: a system has no image network")
+    return image_network(variant.network, classes=classes, in_channels=in_channels, **dict(variant.options))
 
 
 def _rule(text: str, whole: str) -> select.Rule:
-    parts = _split(text, "@")
+    parts = [part.strip() for part in _split(text, "@")]
     if len(parts) > 2:
         raise UsageError(f"{whole!r}: {text.strip()!r} has more than one place")
-    conversion = _conversion(parts[0].strip(), whole)
-    return select.Rule(conversion, _place(parts[1].strip(), whole) if len(parts) == 2 else select.every)
+    conversion = _conversion(parts[0], whole)
+    place = _place(parts[1], whole) if len(parts) == 2 else select.every
+    return select.Rule(conversion, place, parts[0] if ".py:" in parts[0] else "")
 
 
 def _conversion(text: str, whole: str) -> Any:
     match = _CALL.fullmatch(text)
     if match and match["name"].lower() == "cycle":
-        return select.cycle(
-            *(_conversion(part.strip(), whole) for part in _split(match["arguments"] or "", ","))
-        )
+        parts = _split(match["arguments"] or "", ",")
+        return _built(select.cycle, [_conversion(part.strip(), whole) for part in parts], {}, text, whole)
     name, (positional, named) = _call(text, whole)
     if ".py:" in name:
         path, _, member = name.rpartition(":")
-        return _built(load_object(Path(path), member), positional, named, text, whole)
+        own = load_object(Path(path), member)
+        is_made = not isinstance(own, type) and "(" not in text  # a function (layer) -> module on clips
+        return own if is_made else _built(own, positional, named, text, whole)
     if name.lower() not in _CONVERSIONS:
         there = ", ".join(kind.__name__ for kind in _CONVERSIONS.values())
         raise UsageError(
@@ -140,12 +144,9 @@ def _conversion(text: str, whole: str) -> Any:
 
 def _built(kind: Any, positional: list, named: dict, text: str, whole: str) -> Any:
     try:
-        made = kind(*positional, **named)
+        return kind(*positional, **named)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{whole!r}: {text}: {error}") from error
-    if ".py:" in text:
-        object.__setattr__(made, "typed_as", text)
-    return made
 
 
 def _place(text: str, whole: str) -> Any:
@@ -165,10 +166,11 @@ def _call(text: str, whole: str) -> tuple[str, tuple[list, dict]]:
         raise UsageError(f"{whole!r}: cannot read {text.strip()!r}; wanted NAME or NAME(field=value, ...)")
     try:
         call = ast.parse(f"f({match['arguments'] or ''})", mode="eval").body
-        assert isinstance(call, ast.Call)
+        if not isinstance(call, ast.Call) or isinstance(call.func, ast.Call):
+            raise ValueError("more than one call")
         positional = [ast.literal_eval(argument) for argument in call.args]
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, AssertionError) as error:
+    except (SyntaxError, ValueError) as error:
         raise UsageError(
             f"{whole!r}: cannot read the fields of {text.strip()!r}; values are plain, as 3 or 'zero'"
         ) from error
@@ -183,7 +185,8 @@ def _split_network(text: str) -> tuple[str, str]:
 
 def _split(text: str, mark: str, most: int = -1) -> list[str]:
     """Split at a mark outside brackets and quotes; at most so many times."""
-    parts, depth, quote, start = [], 0, "", 0
+    parts: list[str] = []
+    depth, quote, start = 0, "", 0
     for i, character in enumerate(text):
         if quote:
             quote = "" if character == quote else quote

@@ -8,11 +8,9 @@ import typer
 
 def command(
     folder: Annotated[
-        Path | None, typer.Option(help="The cache; by default $TIMELIFT_CACHE or ~/.cache/timelift.")
+        Path | None, typer.Option(help="By default $TIMELIFT_CACHE or ~/.cache/timelift.")
     ] = None,
-    clear: Annotated[
-        bool, typer.Option("--clear", help="Delete all decoded frames; they are made again when needed.")
-    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all decoded frames.")] = False,
 ) -> None:
     """Show or clear the cache of decoded frames.
 

@@ -50,7 +50,8 @@ def chosen_recipe(file: Path | None, settings: list[str] | None) -> Recipe:
     """The default recipe, changed by a TOML file and by single fields.
 
     Raises:
-        DataError: if the file is missing or no TOML. UsageError: for unknown fields and values that do not fit.
+        DataError: if the file is missing or no TOML.
+        UsageError: for unknown fields and values that do not fit.
     """
     import tomllib
 

@@ -1,4 +1,4 @@
-"""`timelift demo`: from nothing to a page that says which of a few networks is better, and why it believes so."""
+"""`timelift demo`: from nothing to a page that says which of a few networks is better, and why."""
 
 import time
 from pathlib import Path

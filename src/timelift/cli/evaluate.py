@@ -55,7 +55,7 @@ def command(
     if any(video.status == "unscanned" for video in manifest.videos):
         with counting("scanning", len(manifest.videos)) as progress:
             manifest = scan(manifest, progress=progress)
-    manifest, notes = usable(manifest, bad_videos)
+    manifest, notes = usable(manifest, bad_videos)  # type: ignore[arg-type]
     for note in notes:
         say(note)
     source = EvaluationClips(manifest, recipe, DecodedOnDemand(manifest, clip))

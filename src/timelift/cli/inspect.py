@@ -1,4 +1,4 @@
-"""`timelift inspect`: what a lift did, layer by layer, and how far it is from the image network on a still clip."""
+"""`timelift inspect`: what a lift did, layer by layer, and how far that is from the image network."""
 
 import sys
 from typing import Annotated
@@ -58,6 +58,5 @@ def command(
         still = video(frame.unsqueeze(2).expand(-1, -1, frames, -1, -1))
         alone = image(frame)
     difference = float((still - alone).abs().max() / alone.abs().max())
-    print(
-        f"still clip of {frames} frames, {size} px: logits differ from the image network's by {difference:.1e} (relative)"
-    )
+    still_clip = f"still clip of {frames} frames, {size} px"
+    print(f"{still_clip}: logits differ from the image network's by {difference:.1e} (relative)")

@@ -1,4 +1,4 @@
-"""`timelift VERB ...`: exit code 0, 1 for bad data, 2 for wrong use; one clear line for what a user can cause."""
+"""`timelift VERB ...`: exit code 0, 1 for bad data, 2 for wrong use; one clear line for a user's error."""
 
 import os
 import signal

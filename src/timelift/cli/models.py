@@ -1,5 +1,6 @@
 """`timelift models`: the named systems; with timm:PATTERN or torchvision:PATTERN, image networks."""
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ def _systems(pattern: str) -> list[str]:
     from timelift.systems import SYSTEMS, create_model, list_models
 
     return [
-        f"{name:24} {parameters(create_model(name)):>12,} parameters   {(SYSTEMS[name].__doc__ or '').splitlines()[0]}"
+        f"{name:24} {parameters(create_model(name)):>12,} parameters   {inspect.getdoc(SYSTEMS[name])}"
         for name in list_models(pattern)
     ]
 

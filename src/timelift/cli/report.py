@@ -26,6 +26,7 @@ def print_and_write(folder: Path) -> None:
     from timelift.comparison.table import make_table
     from timelift.comparison.wording import interval_text, points
     from timelift.report.page import write_report
+    from timelift.runs.one_cell import study_data
     from timelift.runs.study import finished
 
     found = finished(folder)
@@ -58,7 +59,10 @@ def print_and_write(folder: Path) -> None:
     Console(highlight=False, width=None if sys.stdout.isatty() else 150).print(shown)
     print(f"\n{table.headline}\n")
     pairs = list(zip(found.runs, found.folders, strict=True))
-    files = write_report(folder, table, found.study, pairs, found.predictions)
+    data = study_data(found.study, folder)
+    files = write_report(
+        folder, table, found.study, pairs, found.predictions, manifest=data.manifest, data_notes=data.notes
+    )
     for path in (files.csv, files.markdown):
         say(f"wrote {path}")
     print(f"the page: {files.html}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def points(fraction: float) -> str:
     """0.031 -> "3.1": percentage points; small ones keep a second digit."""
-    value = 100 * fraction
+    value = 100 * fraction + 0.0  # no "-0.0"
     digits = 1 if abs(value) >= 0.05 or value == 0 else 2
     return f"{value:.{digits}f}" if np.isfinite(value) else "unbounded"
 

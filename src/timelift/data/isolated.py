@@ -82,9 +82,10 @@ class _Worker:
         self._stopped = False
 
     def ask(self, job: Any, timeout_seconds: float) -> Any:
-        if self._stopped:
+        if not self._stopped:
+            self._process = self._process or _started(self._function)
+        if self._stopped or not self._process:  # asked after the start too: it takes a second
             return Lost("stopped")
-        self._process = self._process or _started(self._function)
         hung = threading.Event()
         timer = threading.Timer(timeout_seconds, _kill_as_hung, (self._process, hung))
         timer.start()

@@ -1,7 +1,7 @@
 """Which videos train and which test: whole groups, copies of a file together, class by class, by a seed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from zlib import crc32
@@ -12,7 +12,10 @@ from timelift.records.errors import DataError
 from timelift.records.video import Manifest, Video
 
 _LEAST = 5  # groups, and videos, of every class that a validation split needs
+_DRAWS = 10  # orders of the groups, of which the most even choice is taken
 _SHOWN = 3  # leaks named in an error
+
+Sizes = dict[str, Counter[str]]
 
 
 def with_validation(manifest: Manifest, *, share: float = 0.2, seed: int = 0) -> tuple[Manifest, str]:
@@ -164,41 +167,55 @@ def _scarce(videos: tuple[Video, ...]) -> str:
     return ""
 
 
-def _held_out(videos: tuple[Video, ...], share: float, seed: int) -> set[str] | None:
-    """Paths of whole groups, near to the share of every class; None if a class would miss on a side.
+def _held_out(videos: Sequence[Video], share: float, seed: int) -> set[str] | None:
+    """Paths of whole units, near to the share of every class; None if a class would miss on a side.
 
-    In a drawn order, a group is taken if that brings the classes nearer to their shares.
+    The best of a few drawn orders, so that units of different sizes and mixed classes come out even.
     """
-    totals = Counter(video.label for video in videos)
     units = _units(videos)
-    sizes: dict[str, Counter[str]] = defaultdict(Counter)  # group -> class -> videos
+    totals = Counter(video.label for video in videos)
+    sizes: Sizes = defaultdict(Counter)  # unit -> class -> videos
     for video in videos:
         sizes[units[video.path]][video.label] += 1
     names = sorted(sizes)
-    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    rng = np.random.default_rng(seed)
+    orders = [[names[i] for i in rng.permutation(len(names))] for _ in range(_DRAWS)]
+    drawn = [taken for order in orders if (taken := _taken(order, sizes, totals, share)) is not None]
+    if not drawn:
+        return None
+    best = min(drawn, key=lambda taken: _deviation(_summed(taken, sizes), totals, share, totals))
+    return {video.path for video in videos if units[video.path] in best}
+
+
+def _taken(order: list[str], sizes: Sizes, totals: Counter[str], share: float) -> set[str] | None:
+    """The units that bring the classes nearer to their shares, one after another."""
     held: Counter[str] = Counter()
     taken: set[str] = set()
-
-    def take(name: str) -> None:
-        taken.add(name)
-        held.update(sizes[name])
-
-    def gain(name: str) -> float:
-        now = sum((held[c] / totals[c] - share) ** 2 for c in sizes[name])
-        return now - sum(((held[c] + n) / totals[c] - share) ** 2 for c, n in sizes[name].items())
-
     for name in order:
-        if gain(name) > 0:
-            take(name)
+        grown = Counter({label: held[label] + count for label, count in sizes[name].items()})
+        if _deviation(grown, totals, share, grown) < _deviation(held, totals, share, grown):
+            taken.add(name)
+            held.update(sizes[name])
     for label in sorted(totals):
-        if held[label] == 0:  # every group is too large: the smallest that leaves something to train on
-            fitting = [g for g in order if label in sizes[g] and _leaves_some(sizes[g], held, totals)]
+        if held[label] == 0:  # every unit is too large: the smallest that leaves something to train on
+            fitting = [u for u in order if label in sizes[u] and _leaves_some(sizes[u], held, totals)]
             if not fitting:
                 return None
-            take(min(fitting, key=lambda g: sizes[g][label]))
-    if any(held[label] == totals[label] for label in totals):
-        return None
-    return {video.path for video in videos if units[video.path] in taken}
+            smallest = min(fitting, key=lambda unit: sizes[unit][label])
+            taken.add(smallest)
+            held.update(sizes[smallest])
+    return None if any(held[label] == totals[label] for label in totals) else taken
+
+
+def _deviation(held: Counter[str], totals: Counter[str], share: float, labels: Iterable[str]) -> float:
+    return sum((held[label] / totals[label] - share) ** 2 for label in labels)
+
+
+def _summed(units: Iterable[str], sizes: Sizes) -> Counter[str]:
+    held: Counter[str] = Counter()
+    for unit in units:
+        held.update(sizes[unit])
+    return held
 
 
 def _leaves_some(group: Counter[str], held: Counter[str], totals: Counter[str]) -> bool:

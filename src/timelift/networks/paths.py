@@ -67,7 +67,7 @@ def _nothing_behind(why: str) -> ConversionError:
 def parallel_strided(
     layers: tuple[Layer, ...], taken: set[str], strided: list[tuple[Layer, int]]
 ) -> list[tuple[Layer, int]]:
-    """Layers without a rule that shrink the map as a temporally strided one does: shortcuts, pools beside it."""
+    """Layers without a rule that shrink the map as a temporally strided one does: shortcuts and pools."""
     stride_of = {(layer.input_size, layer.output_size): stride for layer, stride in strided}
     return [
         (layer, stride_of[layer.input_size, layer.output_size])

@@ -6,7 +6,7 @@ spatial kernel is above 1x1, outside squeeze-excitation gates and heads; `every(
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
@@ -28,13 +28,18 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """A conversion and its place."""
+    """A conversion and its place.
+
+    typed: how a user's own conversion was written, for the rule to be read again.
+    """
 
     conversion: Any
     place: Any
+    typed: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return repr(self.conversion) if self.place == every else f"{self.conversion!r} @ {self.place!r}"
+        conversion = self.typed or repr(self.conversion)
+        return conversion if self.place == every else f"{conversion} @ {self.place!r}"
 
 
 class _Placed:

@@ -96,7 +96,7 @@ def classifier_name(net: nn.Module) -> str:
         UsageError: if the network has none of these.
     """
     own = (getattr(net, "pretrained_cfg", None) or {}).get("classifier")
-    if own in dict(net.named_modules()) and isinstance(net.get_submodule(own), nn.Linear | nn.Conv2d):
+    if isinstance(own, str) and isinstance(dict(net.named_modules()).get(own), nn.Linear | nn.Conv2d):
         return own
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     pointwise = [

@@ -47,7 +47,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Views:
-    """What a video is judged by: `clips` evenly spaced clips x crops; `clips=0` slides by `window_stride` frames."""
+    """What a video is judged by: evenly spaced `clips` x `crops`; 0 clips slide by `window_stride` frames."""
 
     clips: int = 1
     crops: Literal["centre", "three", "ten"] = "centre"
@@ -58,10 +58,10 @@ class Views:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """The training loop's choices; rates of the groups `new`, `lifted`, `kept` are factors of learning_rate."""
+    """The training loop's choices; the rates of `new`, `lifted`, `kept` are factors of learning_rate."""
 
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     new_rate: float = 1.0  # head and randomly started tensors
     lifted_rate: float = 0.1  # tensors with a new slice in time
     kept_rate: float = 0.1  # the image network's other tensors
@@ -73,11 +73,12 @@ class Optimisation:
     step_epochs: int = 10  # step: every so many epochs times step_factor
     step_factor: float = 0.1  # also plateau's
     plateau_patience: int = 5  # epochs without a better validation accuracy
-    epochs: int = 20
+    epochs: int = 8
     batch_size: int = 8  # clips a step and process
     accumulate: int = 1  # batches an optimiser step
     freeze_lifted_steps: int = 0  # optimiser steps until the group thaws
     freeze_kept_steps: int = 0
+    norm_statistics: Literal["pretrained", "batch"] = "pretrained"  # of kept batch norms: stored, or learnt
     dropout: float | None = None  # None: the network's own; else every dropout layer's rate
     label_smoothing: float = 0.1
     mixup: float = 0.0  # alpha of the Beta distribution; 0 is off

@@ -144,7 +144,7 @@ def _strips(figure: "Figure", rows: Sequence[Row], names: dict[str, str]) -> Non
     for points in of_seed.values():
         axes.plot(*zip(*points, strict=True), color=RULE, linewidth=0.9, zorder=1)
     axes.margins(x=0.06)
-    axes.set_xlabel("top-1 accuracy on the test videos, percent; lines join runs of one seed")
+    axes.set_xlabel("top-1 accuracy on the test videos, percent")
 
 
 def learning_curves(name: str, key: str, curves: Sequence[Curve], highest_loss: float) -> str:
@@ -209,7 +209,7 @@ def _draw(paint: Callable[["Figure"], None], inches: tuple[float, float], key: s
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=inches)
         paint(figure)
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", transparent=True)
     return _inlined(text.getvalue(), key, alt)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from timelift.comparison.study import Study
+from timelift.comparison.study import LINEAR_PROBE, Study
 from timelift.comparison.table import StudyTable
 from timelift.comparison.table_text import to_csv, to_markdown
 from timelift.comparison.wording import percent as confidence
@@ -94,6 +94,7 @@ def page(
         study=study,
         names=names,
         network=words.shared_network(list(names)),
+        one_start=_one_start(table),
         headline=words.sentences(table.headline),
         caveats=caveats(table, study, records),
         judged=[row for row in table.rows if row.difference is not None],
@@ -164,19 +165,23 @@ def _surroundings(runs: Sequence[Run]) -> dict[str, object]:
     }
 
 
+def _one_start(table: StudyTable) -> str:
+    """Where all rows started from; empty if that differs."""
+    starts = {row.started_from for row in table.rows if row.runs}
+    return starts.pop() if len(starts) == 1 else ""
+
+
 def _named(text: str, names: dict[str, str]) -> str:
     """The text with every variant as code, by its short name; the full one shows where the pointer rests."""
     from markupsafe import Markup, escape
 
-    variants = sorted((name for name in names if name != "linear probe"), key=len, reverse=True)
-    if not variants:
-        return escape(text)
-    parts = re.split(f"({'|'.join(map(re.escape, variants))})", text)
+    variants = sorted((name for name in names if name != LINEAR_PROBE), key=len, reverse=True)
+    parts = re.split(f"({'|'.join(map(re.escape, variants))})", text)  # variants at the odd places
+    code = Markup('<code title="{}">{}</code>')
     return Markup("").join(
-        Markup('<code title="{}">{}</code>').format(part, names[part]) if part in names and part in variants
-        else escape(part)
-        for part in parts
-    )  # fmt: skip
+        code.format(part, names[part]) if place % 2 else escape(words.typeset(part))
+        for place, part in enumerate(parts)
+    )
 
 
 def _resource(name: str) -> str:

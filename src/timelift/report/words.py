@@ -65,6 +65,11 @@ def sentences(text: str) -> list[str]:
     return re.split(r"(?<=[.!?])\s+(?=[A-Za-z])", text.strip())
 
 
+def typeset(text: str) -> str:
+    """Hyphens before numbers as minus signs; percent signs kept with their number."""
+    return re.sub(r"(?<![\w-])-(?=\d)", MINUS, text).replace(" %", "\u00a0%")
+
+
 def short_names(variants: Sequence[str]) -> dict[str, str]:
     """Variant -> its text without the network, where all that are lifted share one network.
 

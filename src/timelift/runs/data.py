@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The usable videos with their splits; what decides the epoch; and what a reader of the report must know."""
+    """The usable videos with their splits; what decides the epoch; what a reader of the report must know."""
 
     manifest: Manifest
     selection: str  # "validation", or why the last epoch is taken

@@ -27,7 +27,7 @@ class Normalise:
 
 @dataclass(frozen=True)
 class ClipTransform:
-    """What `load(RUN).transform` does: decoded frames (T, H, W, C) uint8 -> one clip (1, C, T, size, size) float.
+    """`load(RUN).transform`: decoded frames (T, H, W, C) uint8 -> one clip (1, C, T, size, size) float.
 
     The frames are those of one clip already; `clip` says how many, how far apart, and of which short side.
     """
@@ -47,9 +47,9 @@ def with_pixels_of(clip: ClipFormat, image_facts: Any) -> ClipFormat:
     Raises:
         UsageError: if mean or std are not one number a channel.
     """
-    middle = (0.5,) * clip.channels
-    mean: tuple[float, ...] = clip.mean or getattr(image_facts, "mean", middle)
-    std: tuple[float, ...] = clip.std or getattr(image_facts, "std", middle)
+    middle: tuple[float, ...] = (0.5,) * clip.channels
+    mean = clip.mean if clip.mean is not None else getattr(image_facts, "mean", middle)
+    std = clip.std if clip.std is not None else getattr(image_facts, "std", middle)
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in {1, int(clip.channels)}:
             raise UsageError(f"recipe: clip.{name} has {len(values)} numbers for {clip.channels} channel(s)")

@@ -36,7 +36,7 @@ def probed_network(variants: tuple[str, ...]) -> str | None:
 
 
 def probe_one(cell: Cell, network: str, folder: Path) -> Run:
-    """Take features of the cell's training and test videos, fit, judge, store; features are kept beside the runs.
+    """Take features of the training and test videos, fit, judge, store; features are kept beside the runs.
 
     network: `probed_network` of the study's variants.
     """

@@ -25,7 +25,7 @@ Bar = Callable[..., None]
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """What a study holds by now: its finished runs with their folders and predictions, and the failed cells."""
+    """What a study holds by now: finished runs with their folders and predictions, and failed cells."""
 
     study: Study
     store: Store
@@ -50,7 +50,7 @@ def resolved(study: Study) -> Study:
 
 
 def open_study(study: Study, folder: Path) -> Study:
-    """Begin the study in its folder, or go on with the one that is there; further variants and seeds are added.
+    """Begin the study in its folder, or go on with the one there; further variants and seeds are added.
 
     Raises:
         UsageError: if another study is there, naming the difference.

@@ -29,13 +29,26 @@ def check_something_learns(
         )
 
 
+def held_statistics(choices: Optimisation, frozen: frozenset[str]) -> frozenset[str]:
+    """The groups whose batch norms use their stored statistics and leave them as they are.
+
+    With a few clips a batch, statistics of the batch are noise: a pretrained network's own are better (the
+    partial batch norm of Wang et al. 2016, TSN). A network from random weights has no kept group.
+    """
+    return frozen | {"kept"} if choices.norm_statistics == "pretrained" else frozen
+
+
 def set_modes(
-    model: nn.Module, groups: Mapping[str, str], frozen: frozenset[str], learning: Collection[str]
+    model: nn.Module,
+    groups: Mapping[str, str],
+    frozen: frozenset[str],
+    still: frozenset[str],
+    learning: Collection[str],
 ) -> None:
     """Put the model in train mode, except what is frozen.
 
     A frozen parameter takes no gradient, so the optimiser skips it: no decay, and no state before the thaw.
-    A layer that holds running statistics (or any buffer) of a frozen group is in eval: they stay as they are.
+    A layer that holds running statistics (or any buffer) of a `still` group is in eval: they stay as they are.
     learning: the names of the parameters that came with requires_grad=True.
     """
     for name, parameter in model.named_parameters():
@@ -43,7 +56,7 @@ def set_modes(
     model.train()
     owners = buffer_owners(model, groups)
     for name, module in model.named_modules():
-        if owners.get(name) in frozen:
+        if owners.get(name) in still:
             module.training = False  # this layer alone: a dropout inside it goes on
 
 

@@ -24,7 +24,7 @@ from timelift.training.distributed import (
 )
 from timelift.training.dropout import set_dropout
 from timelift.training.ema import averaged, put_average, start_average, update_average
-from timelift.training.freeze import check_something_learns, frozen_groups, set_modes
+from timelift.training.freeze import check_something_learns, frozen_groups, held_statistics, set_modes
 from timelift.training.groups import build_optimizer, complete_groups, group_rates, set_rates
 from timelift.training.loading import ClipDataset, load
 from timelift.training.logs import ProgressEvent, append_log, write_log
@@ -175,7 +175,7 @@ def train(
                 # who learns, how fast, and what is drawn: functions of seed, epoch and step
                 frozen = frozen_groups(choices, at.taken)
                 if frozen != held:
-                    set_modes(model, groups, frozen, learning)
+                    set_modes(model, groups, frozen, held_statistics(choices, frozen), learning)
                     held = frozen
                 factor = at.plateau.factor * rate_factor(choices, at.taken, steps_per_epoch)
                 rates = group_rates(choices, choices.learning_rate * factor, frozen)

@@ -60,7 +60,7 @@ class Backwards(nn.Module):
 
 
 class SEModule(nn.Module):
-    """A squeeze-excitation gate with a spatial kernel, to see that gates are left alone whatever they hold."""
+    """A squeeze-excitation gate with a spatial kernel: gates are left alone whatever they hold."""
 
     def __init__(self, channels):
         super().__init__()

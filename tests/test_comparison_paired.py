@@ -54,15 +54,17 @@ def test_the_sign_flip_p_is_scipys_exact_permutation_test(runs, shift):
 
 
 def test_tied_differences_do_not_break_the_sign_flip_test():
-    difference = np.array([0.1, -0.1, 0.3, -0.2, -0.1]) * 3  # subsets that sum to 0 only up to rounding
-    oracle = stats.permutation_test((np.array([1.0, -1, 3, -2, -1]),), np.sum, permutation_type="samples")
+    difference = np.array([0.1, 0.2, -0.3, 0.4, 0.1])
+    assert difference[:3].sum() > 0  # only by rounding
+    oracle = stats.permutation_test((np.array([1.0, 2, -3, 4, 1]),), np.sum, permutation_type="samples")
     assert sign_flip(difference, np.random.default_rng(0)).p() == pytest.approx(oracle.pvalue)
 
 
 def test_the_sign_flip_interval_holds_the_means_that_the_test_does_not_reject():
     difference = np.diff(accuracies(10, 0.01, seed=3), axis=0)[0]
     lower, upper = sign_flip(difference, np.random.default_rng(0)).interval(0.05)
-    for mean in np.linspace(-0.03, 0.05, 161):
+    edges = [edge + tiny for edge in (lower, upper) for tiny in (-1e-9, 1e-9)]
+    for mean in [*edges, *np.linspace(-0.03, 0.05, 81)]:
         p = sign_flip(difference - mean, np.random.default_rng(0)).p()
         assert (p > 0.05) == (lower <= mean <= upper)
 
@@ -166,6 +168,15 @@ def test_verdict_interval_and_p_never_disagree(runs):
         assert result.verdict in result.sentence or result.verdict == "inconclusive"
         seen.add(result.verdict)
     assert {"better", "worse", "inconclusive"} <= seen
+
+
+def test_equivalence_is_read_off_the_interval_at_twice_the_level():
+    a, b, groups = correctness(SMALL, seed=5)
+    result, wider = compare_paired(a, b, groups), compare_paired(a, b, groups, alpha=0.1)
+    assert result.interval_equivalence == wider.interval
+    widest = max(map(abs, wider.interval))
+    assert compare_paired(a, b, groups, margin=widest + 1e-6).equivalent
+    assert not compare_paired(a, b, groups, margin=widest - 1e-6).equivalent
 
 
 def test_turning_the_pair_round_turns_the_answer_round():

@@ -198,7 +198,7 @@ def test_what_is_refused_is_listed_with_its_reason():
 
 
 def _loop(layer, weight, bias, clip, conversion):
-    """sum over slices i of the layer with kernel i on frame t + i - own, frames outside made by the padding."""
+    """The sum over slices i of the layer with kernel i on frame t + i - own."""
     frames, length = conversion.frames, clip.shape[2]
     own = frames - 1 if conversion.causal else (frames - 1) // 2
 

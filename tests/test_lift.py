@@ -271,7 +271,7 @@ def norm_act_case(kind):
     ("kind", "behind"), [("norm with its own act", "norm"), ("own act", "act"), ("shared ReLU", "norm")]
 )
 def test_norm_act_stands_behind_the_layers_own_and_starts_exact(kind, behind):
-    net = wake(norm_act_case(kind), frames())
+    net = wake(norm_act_case(kind), frames(side=6))
     video = lift(net, Factorize(between="norm-act") @ named("conv")).eval()
     assert video.receipt.converted[0].rule.endswith(f", behind {behind}")
     moving = clip(5).double()
@@ -284,7 +284,7 @@ def test_norm_act_stands_behind_the_layers_own_and_starts_exact(kind, behind):
 
 
 def test_norm_act_takes_the_second_layer_of_a_shared_relu_too():
-    net = wake(norm_act_case("shared ReLU"), frames())
+    net = wake(norm_act_case("shared ReLU"), frames(side=6))
     video = lift(net, Factorize(between="norm-act") @ named("conv2")).eval()
     assert video.receipt.converted[0].rule.endswith(", behind norm2")
 
@@ -416,8 +416,7 @@ class Checkpointed(nn.Module):
         return n.fc(x.mean((2, 3)))
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(("reentrant", "train"), [(False, False), (False, True), (True, True)])
 def test_activation_checkpointing_gives_the_same_gradients(reentrant, train):
     def gradients(mode):
         net = wake(tiny(), frames())

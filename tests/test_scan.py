@@ -64,7 +64,7 @@ def test_a_second_scan_forgets_the_first(tmp_path):
 
 def test_a_crash_or_hang_of_the_decoder_costs_that_file_only(tmp_path, monkeypatch):
     (tmp_path / "sick_decoder.py").write_text(
-        "import os, time\n"
+        "import os, time, timelift.data.decode\n"
         "from timelift.data.scan import examined as healthy\n"
         "def examined(path):\n"
         "    if 'crash' in os.path.basename(path): os.abort()\n"
@@ -74,7 +74,7 @@ def test_a_crash_or_hang_of_the_decoder_costs_that_file_only(tmp_path, monkeypat
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(module, "_EXAMINED", "sick_decoder:examined")
-    monkeypatch.setattr(module, "_patience_seconds", lambda path: 10.0)
+    monkeypatch.setattr(module, "_patience_seconds", lambda path: 4.0)
     names = ["a1", "crash1", "a2", "hang1", "crash2", "a3", "a4"]
     for name in names:
         picture_video(tmp_path / "data", name)
@@ -83,7 +83,7 @@ def test_a_crash_or_hang_of_the_decoder_costs_that_file_only(tmp_path, monkeypat
     reasons = {v.path: v.reason for v in found.videos if v.status == "unreadable"}
     assert "crashed" in reasons["crash1"]
     assert "crashed" in reasons["crash2"]
-    assert "no answer within 10 s" in reasons["hang1"]
+    assert "no answer within 4 s" in reasons["hang1"]
 
 
 def test_an_exception_of_the_decoder_is_the_files_fault(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from timelift.training.batchnorm import batch_norm_notes
+from timelift.training.batchnorm import batch_norm_notes, batch_norms
 from timelift.training.distributed import Processes
 from timelift.training.order import epoch_batches, share
 from training_tiny import CASES, TinyClips, run, same_bytes, tiny_network, weights
@@ -92,9 +92,14 @@ def test_batch_norm_of_each_process_is_said():
     class Own(nn.BatchNorm3d):
         pass
 
+    def notes(model, processes, device, still=frozenset()):
+        groups = {name: "kept" for name, _ in model.named_parameters()}
+        return batch_norm_notes(batch_norms(model, groups, still), processes, device)
+
     plain, subclass = tiny_network("batch"), nn.Sequential(Own(2))
-    assert batch_norm_notes(plain, Processes(), cpu) == ()
-    assert batch_norm_notes(tiny_network(), Processes(0, 2), cpu) == ()
-    assert "1 batch norm layer" in batch_norm_notes(plain, Processes(0, 2), cpu)[0]
-    assert batch_norm_notes(plain, Processes(0, 2), cuda) == ()
-    assert "cannot synchronise Own" in batch_norm_notes(subclass, Processes(0, 2), cuda)[0]
+    assert notes(plain, Processes(), cpu) == ()
+    assert notes(tiny_network(), Processes(0, 2), cpu) == ()
+    assert "1 batch norm layer" in notes(plain, Processes(0, 2), cpu)[0]
+    assert notes(plain, Processes(0, 2), cuda) == ()
+    assert notes(plain, Processes(0, 2), cpu, still=frozenset({"kept"})) == ()
+    assert "cannot synchronise Own" in notes(subclass, Processes(0, 2), cuda)[0]

@@ -40,6 +40,16 @@ def test_frozen_bytes_change_at_the_thaw_and_not_before(tmp_path, optimizer, acc
     assert not torch.equal(seen[1]["0.weight"], seen[0]["0.weight"])  # the lifted group learns meanwhile
 
 
+def test_pretrained_statistics_stay_while_their_scales_learn(tmp_path):
+    seen = after_each_step(tmp_path, norm_statistics="pretrained")
+    for statistic in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
+        assert torch.equal(seen[-1][statistic], seen[0][statistic])
+    assert not torch.equal(seen[1]["1.weight"], seen[0]["1.weight"])
+    model = tiny_network("batch")
+    run(tmp_path / "new", model, groups=dict.fromkeys(GROUPS, "new"), norm_statistics="pretrained")
+    assert model[1].num_batches_tracked == 4  # not a pretrained network's: these are learnt
+
+
 def test_groups_thaw_apart(tmp_path):
     seen = after_each_step(tmp_path, freeze_kept_steps=1, freeze_lifted_steps=3)
     assert torch.equal(seen[3]["0.weight"], seen[0]["0.weight"])

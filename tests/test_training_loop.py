@@ -255,6 +255,9 @@ def test_a_single_last_clip_joins_the_batch_before_it_under_batch_norm(tmp_path)
         groups={f"net.{name}": group for name, group in GROUPS.items()},
     )
     assert model.seen == [4, 5]
+    still = tiny_network("batch")
+    _, result = run(tmp_path / "still", still, TinyClips(9), epochs=1, norm_statistics="pretrained")
+    assert result.history[-1].step == 3  # no statistics of the batch, no need to join
     with pytest.raises(DataError, match=r"1 training clip\(s\), but at least 2"):
         run(tmp_path / "one", tiny_network("batch"), TinyClips(1))
 

@@ -23,6 +23,7 @@ PLAIN = Optimisation(
     epochs=2,
     batch_size=4,
     label_smoothing=0.0,
+    norm_statistics="batch",
 )
 
 

@@ -25,33 +25,14 @@ _VERBS = {
     "cache": "Show or clear the cache of decoded frames.",
 }
 
-app = typer.Typer(
-    name="timelift",
-    help="Lift any image network into time, and learn honestly which lift is best on your videos.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-)
-
-
-@app.callback()
-def _verbs() -> None:
-    """Lift any image network into time, and learn honestly which lift is best on your videos."""
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb; only its own file is imported."""
     keep_memory()
     given = sys.argv[1:] if arguments is None else arguments
     verb = next((word for word in given if not word.startswith("-")), None)
-    for name in [verb] if verb in _VERBS else _VERBS:
-        module = import_module(f"timelift.cli.{name.replace('-', '_')}") if name == verb else None
-        command = module.command if module is not None else _only_listed
-        app.command(name, help=None if module is not None else _VERBS[name])(command)
     try:
-        app(args=given, prog_name="timelift")
+        _app(verb)(args=given, prog_name="timelift")
     except TimeliftError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None
@@ -61,6 +42,28 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # as in `timelift predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def _app(verb: str | None) -> typer.Typer:
+    """The command line with one verb loaded and the others listed."""
+    app = typer.Typer(
+        name="timelift",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich",
+    )
+    app.callback()(_about)  # with it, typer keeps verbs apart even when only one is registered
+    for name in [verb] if verb in _VERBS else _VERBS:
+        module = import_module(f"timelift.cli.{name.replace('-', '_')}") if name == verb else None
+        command = module.command if module is not None else _only_listed
+        app.command(name, help=None if module is not None else _VERBS[name])(command)
+    return app
+
+
+def _about() -> None:
+    """Lift any image network into time, and learn honestly which lift is best on your videos."""
 
 
 def _only_listed() -> None:

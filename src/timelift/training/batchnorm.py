@@ -1,6 +1,6 @@
 """Batch norm over several processes: the whole batch's statistics where PyTorch can, else a note."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -8,18 +8,23 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from timelift.training.distributed import Processes
+from timelift.training.freeze import buffer_owners
 
 _SYNCHRONISED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def has_batch_norm(model: nn.Module) -> bool:
-    """Whether any layer normalises over the batch."""
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
+def batch_norms(model: nn.Module, groups: Mapping[str, str], still: frozenset[str]) -> list[nn.Module]:
+    """The layers that normalise by the batch at some time: all whose group is not `still` throughout."""
+    owners = buffer_owners(model, groups)
+    return [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and owners.get(name) not in still
+    ]
 
 
-def batch_norm_notes(model: nn.Module, processes: Processes, device: torch.device) -> tuple[str, ...]:
+def batch_norm_notes(layers: list[nn.Module], processes: Processes, device: torch.device) -> tuple[str, ...]:
     """One line where a process normalises by its own clips, so that K processes differ from one."""
-    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if processes.count == 1 or not layers:
         return ()
     if device.type != "cuda":

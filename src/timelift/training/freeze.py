@@ -48,7 +48,7 @@ def set_modes(
     """Put the model in train mode, except what is frozen.
 
     A frozen parameter takes no gradient, so the optimiser skips it: no decay, and no state before the thaw.
-    A layer that holds running statistics (or any buffer) of a `still` group is in eval: they stay as they are.
+    A layer with running statistics (or any buffer) of a `still` group is in eval: they stay as they are.
     learning: the names of the parameters that came with requires_grad=True.
     """
     for name, parameter in model.named_parameters():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from timelift.records import Optimisation, Recipe, TimeliftError
-from timelift.training.batchnorm import batch_norm_notes, has_batch_norm, synchronised
+from timelift.training.batchnorm import batch_norm_notes, batch_norms, synchronised
 from timelift.training.board import board_epoch, board_step, tensorboard
 from timelift.training.checkpoint import identity, read_checkpoint, write_checkpoint
 from timelift.training.checks import check_choices, not_finite
@@ -78,14 +78,15 @@ def train(
     processes = join_processes(device)
     device = own_device(device, processes)
     model.to(device)
-    notes = [*batch_norm_notes(model, processes, device)]
+    normalising = batch_norms(model, groups, still=held_statistics(choices, frozenset()))
+    notes = [*batch_norm_notes(normalising, processes, device)]
     if choices.dropout is not None and set_dropout(model, choices.dropout) == 0:
         notes.append(f"dropout={choices.dropout} changed nothing: the network has no dropout layer")
     if choices.schedule == "cosine" and choices.warmup_epochs >= choices.epochs:
         notes.append(f"warm-up lasts all {choices.epochs} epoch(s): the learning rate only rises")
 
     # the order of the clips is known beforehand: epoch -> optimiser steps -> batches over all processes
-    smallest = min(2, choices.batch_size) if has_batch_norm(model) else 1  # clips a process
+    smallest = min(2, choices.batch_size) if normalising else 1  # clips a process
 
     def plan(epoch: int) -> list[list[list[int]]]:
         batch = choices.batch_size * processes.count

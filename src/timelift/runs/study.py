@@ -1,6 +1,7 @@
 """A whole study: prepared, run by workers, read back for tables and pages."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,16 @@ def run_study(
     store = Store(folder)
     store.state_seeds(study.seeds, study.max_seeds or study.seeds)
     store.add_cells(study.cells, range(study.seeds))
-    store.reclaim_dead()
-    if any(cell.state == "new" for cell in store.status()):
-        run_workers(folder, workers, device, watch)
+    while True:
+        store.reclaim_dead()
+        states = {cell.state for cell in store.status()}
+        if "new" in states:
+            run_workers(folder, workers, device, watch)
+        elif "running" in states:  # in another process of this study: its cells are waited for
+            watch(store)
+            time.sleep(0.5)
+        else:
+            return
 
 
 def finished(folder: Path) -> Finished:

@@ -1,6 +1,9 @@
 """A worker process of a study: claims cells until there are none. Started by `run_workers`."""
 
 import argparse
+import os
+import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -26,14 +29,27 @@ def work(folder: Path, device: torch.device, name: str) -> None:
             store.finish(place)
 
 
+def end_with(parent: int) -> None:
+    """End this process as soon as its parent is gone: a killed study leaves nothing behind that trains on."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
-    """`python -m timelift.runs.worker STUDY DEVICE THREADS NAME`."""
+    """`python -m timelift.runs.worker STUDY DEVICE THREADS NAME PARENT`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("device", type=torch.device)
     parser.add_argument("threads", type=int)
     parser.add_argument("name")
+    parser.add_argument("parent", type=int)
     told = parser.parse_args()
+    end_with(told.parent)
     keep_memory()
     torch.set_num_threads(told.threads)
     work(told.folder, told.device, told.name)

@@ -39,7 +39,7 @@ def run_workers(
     try:
         for i, log in enumerate(logs):
             with log.open("w") as file:
-                told = [str(folder), str(device), str(threads), f"worker-{i}"]
+                told = [str(folder), str(device), str(threads), f"worker-{i}", str(os.getpid())]
                 command = [sys.executable, "-m", "timelift.runs.worker", *told]
                 processes.append(
                     subprocess.Popen(command, env=os.environ | alone, stdout=file, stderr=subprocess.STDOUT)

@@ -3,7 +3,7 @@
 #   make setup INDEX=cpu            from PyTorch's own index, its CPU build (small; see README)
 #   make setup PYTHON=python3.12    with another Python, 3.11 or newer
 
-SHELL := /bin/bash
+SHELL := bash
 PYTHON := python3
 INDEX :=
 BIN := .venv/bin

@@ -157,7 +157,9 @@ def test_a_jpeg_that_is_cut_off_is_damage(tmp_path):
     assert examine(folder).status == "ok"
     whole = (folder / "1.jpg").read_bytes()
     (folder / "1.jpg").write_bytes(whole[: len(whole) // 2])
-    assert examine(folder).status == "damaged"
+    facts = examine(folder)
+    assert (facts.status, facts.frames) == ("damaged", 2)
+    assert "1.jpg" in facts.reason
 
 
 def test_pictures_of_another_size_take_the_first_ones(tmp_path):
@@ -208,6 +210,16 @@ def test_a_file_with_sound_only_is_unreadable(tmp_path):
 def test_wrong_use_is_refused(tmp_path, indices, channels, words):
     with pytest.raises(ValueError, match=words):
         decode_frames(tmp_path / "any.mp4", indices, short_side=None, channels=channels)
+
+
+def test_damage_is_counted(shared):
+    folder = shared / "data/awkward/derived"
+    cut = examine(folder / "truncated_half_v_Archery_g01_c01.avi")
+    assert (cut.status, cut.frames, cut.errors) == ("damaged", 67, 2)  # half a packet, and what it held
+    assert "67 of 131 frames decode: a packet is cut off" in cut.reason
+    rotten = examine(folder / "bitrot_v_Archery_g01_c01.avi")
+    assert (rotten.status, rotten.frames) == ("damaged", 130)
+    assert rotten.errors > 1
 
 
 def test_a_cut_matroska_is_short_though_no_decoder_complains(shared):

@@ -148,6 +148,26 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     assert (tmp_path / checkpoint.NAME).read_bytes() == before
 
 
+def test_a_checkpoint_appears_by_one_rename(tmp_path, monkeypatch):
+    run(tmp_path, epochs=1)
+    before = (tmp_path / checkpoint.NAME).read_bytes()
+
+    def crash(source, target):
+        raise OSError("killed here")
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(OSError, match="killed here"):
+        checkpoint.write_checkpoint({"another": 1}, tmp_path)
+    assert (tmp_path / checkpoint.NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_float16_has_a_loss_scale_and_keeps_it(tmp_path, precision):
+    run(tmp_path, epochs=1, precision=precision)
+    scaler = torch.load(tmp_path / checkpoint.NAME, weights_only=True)["scaler"]
+    assert ("scale" in scaler) == (precision == "float16")
+
+
 @pytest.mark.slow
 def test_kill_9_and_again(tmp_path):
     program = [sys.executable, str(Path(__file__).with_name("training_tiny.py"))]

@@ -133,7 +133,8 @@ def my_file(tmp_path, monkeypatch):
         "    return Inflate(3)(layer)\n"
         "def net():\n"
         "    from torch import nn\n"
-        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6))\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1),"
+        " nn.Flatten(), nn.Linear(4, 6))\n"
     )
     return tmp_path / "my_file.py"
 

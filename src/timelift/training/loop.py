@@ -98,7 +98,6 @@ def train(
     # what moves: all of it is in the checkpoint
     optimizer = build_optimizer(model, groups, choices)
     scaler = gradient_scaler(choices, device)
-    average = start_average(model) if choices.ema > 0 else None
     at = Standing()
     best_weights: dict[str, Tensor] | None = None
 
@@ -108,6 +107,8 @@ def train(
         "processes": processes.count,
         "validation": validate is not None,
     }
+    copy_from_first([*model.parameters(), *model.buffers()], processes)
+    average = start_average(model) if choices.ema > 0 else None
     stored = say_from_first(read_checkpoint(folder, wanted) if processes.is_first else None, processes)
     if stored is not None:
         model.load_state_dict(stored["model"])
@@ -117,7 +118,6 @@ def train(
             name: tensor.to(device) for name, tensor in stored["average"].items()
         }
         at, best_weights = parse_standing(stored["standing"]), stored["best_weights"]
-    copy_from_first([*model.parameters(), *model.buffers()], processes)
 
     def save() -> None:
         if processes.is_first:
@@ -271,7 +271,6 @@ def train(
         model.load_state_dict(best_weights)
     elif average is not None:
         put_average(model, average)
-    copy_from_first([*model.parameters(), *model.buffers()], processes)
     model.eval()
 
     return conclude(at, choices, validate is not None, notes)

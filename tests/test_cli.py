@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from videos_tiny import moving_bar, settings, write_net, write_videos
 
 import timelift
 from timelift.cli.main import main
 from timelift.data.encode import encode_grey
 from timelift.records.predictions import read_predictions
+from videos_tiny import moving_bar, settings, write_net, write_videos
 
 
 @pytest.fixture(autouse=True)

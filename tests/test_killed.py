@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from videos_tiny import settings, write_net, write_videos
 
 from timelift.comparison.store import Store
+from videos_tiny import settings, write_net, write_videos
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,8 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_undisturbed_table(tmp_pat
     data, net = write_videos(tmp_path / "videos"), write_net(tmp_path)
 
     def words(output: str) -> list[object]:
-        variants = [w for rule in ("Framewise()", "Inflate(frames=3)") for w in ("--variant", f"{net} {rule}")]
+        rules = ("Framewise()", "Inflate(frames=3)")
+        variants = [word for rule in rules for word in ("--variant", f"{net} {rule}")]
         return ["compare", data, *variants, "--seeds", 3, "--selection", "last", "--workers", 2, "--output",
                 tmp_path / output, *settings(), "--set", "training.epochs=25"]  # fmt: skip
 

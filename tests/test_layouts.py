@@ -109,6 +109,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
         (["a/1.mp4", "b/1.jpg"], "b holds pictures, but no video"),
         (["train/a/1.mp4", "train/b/1.mp4", "test/a/.keep"], "test/a holds no video"),
         (["train/a/1.mp4", "train/b/1.mp4", "test/1.mp4"], "test has no class folders"),
+        (["train/a/1.mp4", "train/b/1.mp4", "test/.keep"], "test has no class folders"),
         (["1.mp4", "2.mp4"], "holds no class folders"),
         (["a/1.mp4", "a/2.mp4"], r"one class only \(a\)"),
         ([], "holds no class folders"),

@@ -66,20 +66,29 @@ def test_a_small_example_hides_no_layer():
     [
         ("timm:regnety_002", "se", "head.fc"),
         ("timm:mobilenetv3_small_050", "se", "conv_head"),
-        ("timm:vgg11", "-", "pre_logits"),
     ],
 )
 def test_timms_gates_and_heads_are_seen(name, gates, head):
     net = image_network(name, weights=None)
-    layers = trace(net)[0]
+    layers = trace(net, torch.zeros(1, 3, 64, 64))[0]
     taken = [layer.name for layer in every(pointwise=True).choose(layers)]
     assert taken
     assert not [n for n in taken if f".{gates}." in n or n.startswith(head)]
 
 
+def test_a_convolution_over_the_whole_map_is_a_head():
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.Conv2d(4, 8, 8), torch.nn.Conv2d(8, 2, 1)
+    )
+    assert chosen(every(pointwise=True), net, side=16) == ["0"]
+    assert chosen(every(pointwise=True), net, side=32) == ["0", "1", "2"]
+
+
 def test_torchvisions_squeezenet_has_its_head_on_maps():
     net = image_network("torchvision:squeezenet1_1", weights=None)
-    assert "classifier.1" not in [layer.name for layer in every(pointwise=True).choose(trace(net)[0])]
+    assert "classifier.1" not in [
+        layer.name for layer in every(pointwise=True).choose(trace(net, torch.zeros(1, 3, 64, 64))[0])
+    ]
 
 
 @pytest.mark.parametrize("name", ["timm:repvgg_a0", "timm:hrnet_w18_small", "timm:mobileone_s0"])

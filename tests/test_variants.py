@@ -184,7 +184,7 @@ def test_variants_are_built_for_the_data():
     assert video(clip(3, channels=1)).shape == (2, 4)
     lenet = build_variant("lenet5_3d", classes=3, in_channels=1, frames=30, size=28)
     assert lenet(clip(30, channels=1, side=28)).shape == (2, 3)
-    assert sum(p.numel() for p in build_variant("lenet5_3d", 10).parameters()) == 375_668
+    assert sum(p.numel() for p in build_variant("lenet5_3d", 10, 1).parameters()) == 375_668
     assert set(lenet.parameter_groups().values()) == {"new"}
 
 

@@ -1,0 +1,1 @@
+"""Video files to clips: found, scanned, split, decoded, cut, augmented."""

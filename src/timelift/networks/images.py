@@ -3,9 +3,9 @@
 The only file that imports timm and torchvision.
 """
 
+import difflib
 import importlib.metadata
 import importlib.util
-import inspect
 import logging
 import sys
 from collections.abc import Iterator
@@ -125,7 +125,7 @@ def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 def _from_timm(name: str, weights: str | Path | None) -> _Source:
     timm = import_timm()
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:5]
+        near = difflib.get_close_matches(name, timm.list_models(), 5)
         hint = f"; near it: {', '.join(near)}" if near else "; `timelift models 'timm:resnet*'` lists names"
         raise UsageError(f"timm has no network {name!r}{hint}")
     if weights in (PRETRAINED, "imagenet") and name.split(".")[0] == "tf_efficientnet_lite0" and _has_lite0():
@@ -172,7 +172,7 @@ def _from_torchvision(name: str, weights: str | Path | None) -> _Source:
         net = _downloaded(f"torchvision:{name}", lambda: models.get_model(name, weights=best))
         started = str(best)
     elif weights in (PRETRAINED, "imagenet"):
-        net, started = models.get_model(name), _no_weights(f"torchvision:{name}", weights)
+        net, started = _quiet_model(models, name), _no_weights(f"torchvision:{name}", weights)
     else:
         net = _quiet_model(models, name)
         started = "random" if weights is None else _from_weights_file(net, Path(weights))
@@ -185,11 +185,9 @@ def _from_torchvision(name: str, weights: str | Path | None) -> _Source:
 
 
 def _quiet_model(models: ModuleType, name: str) -> nn.Module:
-    builder = models.get_model_builder(name)
-    quiet = {"init_weights": True} if "init_weights" in inspect.signature(builder).parameters else {}
-    if name in ("googlenet", "inception_v3"):  # they warn about their slow start unless it is asked for
-        return builder(weights=None, **quiet)
-    return builder(weights=None)
+    if name in ("googlenet", "inception_v3"):  # they warn about their start unless it is asked for
+        return models.get_model(name, weights=None, init_weights=True)
+    return models.get_model(name, weights=None)
 
 
 def _without_auxiliary_heads(net: Any) -> nn.Module:

@@ -140,7 +140,8 @@ def fit_channels(net: nn.Module, in_channels: int, input_size: tuple[int, ...] |
     before = input_size[0] if input_size is not None else first.in_channels if first is not None else 3
     if before == in_channels:
         return ""
-    takers = [layer for layer in trace(net)[0] if layer.is_conv and "" in layer.fed_by]
+    example = None if input_size is None else next(net.parameters()).new_zeros(1, *input_size)
+    takers = [layer for layer in trace(net, example)[0] if layer.is_conv and "" in layer.fed_by]
     if not takers:
         raise UsageError(
             f"no convolution of {type(net).__name__} takes the frames themselves: "

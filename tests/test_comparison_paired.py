@@ -280,6 +280,7 @@ def test_more_runs_settle_what_seeds_blur_but_not_what_videos_blur():
     assert needed > 5
     assert with_runs(parts, needed).variance < parts.variance
     few_groups = components(*_on_groups())
+    assert with_runs(few_groups, 10**6).variance == pytest.approx(few_groups.video_part, rel=1e-3)
     assert runs_to_settle(0.02, few_groups, 0.05, 0.02, 100) is None
 
 

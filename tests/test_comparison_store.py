@@ -162,6 +162,16 @@ def test_a_claim_that_is_over_cannot_end_the_cell(tmp_path):
     assert store.status()[0].state == "running"
 
 
+def test_a_cell_ends_once(tmp_path):
+    store = Store(tmp_path)
+    store.add_cells(["a"], range(1))
+    cell = store.claim("w")
+    store.finish(cell)
+    with pytest.raises(UsageError, match="the cell is done"):
+        store.fail(cell, "after all")
+    assert store.status()[0].state == "done"
+
+
 def test_every_variant_has_a_folder_of_its_own(tmp_path):
     texts = [
         "timm:resnet18 inflate()",

@@ -136,6 +136,13 @@ def test_the_headline_says_what_is_shown_and_the_probe_to_beat():
     assert "linear probe on frozen image features reaches" in headline
 
 
+def test_the_headline_quotes_the_best_of_the_better():
+    runs, predictions = study_of({"frames": 0.3, "inflated": 0.6, "broken|start": 0.95})
+    headline = study_table(runs, predictions, STUDY).headline
+    assert headline.startswith("broken|start is better than frames")
+    assert headline.endswith("Also better: inflated.")
+
+
 def test_without_a_better_variant_the_headline_says_so():
     runs, predictions = study_of({"frames": 0.6, "inflated": 0.6, LINEAR_PROBE: 0.9})
     table = study_table(runs, predictions, dataclasses.replace(STUDY, variants=("frames", "inflated")))

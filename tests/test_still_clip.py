@@ -1,4 +1,4 @@
-"""Networks of many families answer a still clip as their image network does: studies/still_clip_families.py."""
+"""Networks of many families answer a still clip as their image network does."""
 
 import importlib.util
 import sys

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from timelift.clip import OnFrames
 from timelift.conversions.errors import ConversionError
-from timelift.conversions.inflate import check_stride, temporal_stride
+from timelift.conversions.inflate import check_frames, check_stride, temporal_stride
 from timelift.conversions.padding import TimePadding, check_padding
 from timelift.conversions.temporal import TemporalConv, identity_through_time, random_through_time
 from timelift.fields import typed
@@ -44,8 +44,7 @@ class Factorize:
     def __post_init__(self):
         check_padding(self.padding, self.causal)
         check_stride(self.stride)
-        if self.frames < 1:
-            raise ConversionError(f"frames={self.frames}: a kernel has at least 1")
+        check_frames(self.frames)
         for field, choices in _CHOICES.items():
             if getattr(self, field) not in choices:
                 raise ConversionError(f"{field}={getattr(self, field)!r}: there are {', '.join(choices)}")

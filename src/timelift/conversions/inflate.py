@@ -42,8 +42,7 @@ class Inflate:
     def __post_init__(self):
         check_padding(self.padding, self.causal)
         check_stride(self.stride)
-        if self.frames < 1:
-            raise ConversionError(f"frames={self.frames}: a kernel has at least 1")
+        check_frames(self.frames)
         if self.start not in STARTS:
             raise ConversionError(f"start={self.start!r}: there are {', '.join(STARTS)}")
         if not 0 <= self.at < self.frames:
@@ -87,6 +86,12 @@ class Inflate:
     @property
     def _random(self) -> bool:
         return self.start == "random" and self.alphas is None
+
+
+def check_frames(frames: int) -> None:
+    """Raise a ConversionError for anything but a whole number from 1."""
+    if not isinstance(frames, int) or frames < 1:
+        raise ConversionError(f"frames={frames!r}: wanted a whole number, at least 1")
 
 
 def check_stride(stride: str) -> None:

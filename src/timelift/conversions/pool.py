@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from timelift.clip import OnFrames
 from timelift.conversions.errors import ConversionError
+from timelift.conversions.inflate import check_frames
 from timelift.conversions.padding import TimePadding, amounts, check_padding, pad_time
 from timelift.fields import typed
 
@@ -73,8 +74,9 @@ def _check(pool: MaxPool | AvgPool) -> None:
     check_padding(pool.padding, causal=False)
     if pool.padding == "zeros":
         raise ConversionError("a pool has no zeros to pad with: take padding='same', 'replicate' or 'valid'")
-    if pool.frames < 1 or (pool.stride is not None and pool.stride < 1):
-        raise ConversionError(f"frames={pool.frames}, stride={pool.stride}: both are at least 1")
+    check_frames(pool.frames)
+    if pool.stride is not None and (not isinstance(pool.stride, int) or pool.stride < 1):
+        raise ConversionError(f"stride={pool.stride!r}: wanted a whole number, at least 1")
 
 
 def _kept(pool: MaxPool | AvgPool) -> frozenset[str]:

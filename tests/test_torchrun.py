@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from videos_tiny import settings, write_net, write_videos
 
 from timelift.records.predictions import read_predictions
+from videos_tiny import settings, write_net, write_videos
 
 pytestmark = pytest.mark.slow
 

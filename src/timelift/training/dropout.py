@@ -15,5 +15,5 @@ def set_dropout(model: nn.Module, rate: float) -> int:
     for layer in layers:
         layer.p = rate
     for owner in owners:
-        owner.drop_rate = rate
+        owner.drop_rate = rate  # type: ignore[assignment]
     return len(layers) + len(owners)

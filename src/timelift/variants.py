@@ -4,7 +4,6 @@
 """
 
 import ast
-import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,7 @@ def parse_variant(text: str) -> Variant:
 
 
 def _check_options(name: str, options: dict[str, Any], whole: str) -> None:
-    takes = [o for o in inspect.signature(SYSTEMS[name]).parameters] if name in SYSTEMS else ["weights"]
+    takes = (*SYSTEMS[name].takes, "weights") if name in SYSTEMS else ("weights",)
     for option in options:
         if option not in takes:
             raise UsageError(f"{whole!r}: {name} has no option {option!r}; it has {', '.join(takes)}")
@@ -95,7 +94,7 @@ def build_variant(
     options = dict(variant.options)
     if variant.is_system:
         told = {"classes": classes, "in_channels": in_channels, "frames": frames, "size": size}
-        takes = inspect.signature(SYSTEMS[variant.network]).parameters
+        takes = SYSTEMS[variant.network].takes
         return create_model(
             variant.network, **{k: v for k, v in told.items() if k in takes and v is not None} | options
         )

@@ -162,6 +162,18 @@ def _from_torchvision(name: str, weights: str | Path | None) -> _Source:
     return _Source(net, tuple(preset.mean), tuple(preset.std), (3, side, side), started)
 
 
+def video_state(name: str) -> dict[str, torch.Tensor]:
+    """The Kinetics-400 weights of one of torchvision's video networks, downloaded: "torchvision:r3d_18".
+
+    Raises:
+        UsageError: if they are not on this machine and cannot be downloaded.
+    """
+    video = import_torchvision().models.video
+    which = name.removeprefix("torchvision:")
+    best = import_torchvision().models.get_model_weights(which).DEFAULT
+    return _downloaded(name, lambda: getattr(video, which)(weights=best)).state_dict()
+
+
 def _quiet_model(models: ModuleType, name: str) -> nn.Module:
     if name in ("googlenet", "inception_v3"):  # they warn about their start unless it is asked for
         return models.get_model(name, weights=None, init_weights=True)

@@ -1,7 +1,9 @@
 """Weights of image networks: files, names of keys, other classes and input channels. Always strict."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,11 +44,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
         return load_file(path)
     state = torch.load(path, map_location="cpu", weights_only=True)
-    for wrapper in ("state_dict", "model", "model_state"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+    try:
+        return plain_state(state)
+    except UsageError as error:
+        raise DataError(f"{path} {error}") from error
+
+
+def plain_state(state: Any) -> dict[str, Tensor]:
+    """A state dict out of the usual wrappers (state_dict, model, ...), without `module.` before its keys.
+
+    Raises:
+        UsageError: for anything but a dictionary of tensors.
+    """
+    for wrapper in ("state_dict", "model", "model_state", "model_state_dict"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"{path} holds no dictionary of tensors")
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UsageError("holds no dictionary of tensors")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 

@@ -7,13 +7,15 @@ three fully connected layers of 120, 84 and `classes`.
 from collections import OrderedDict
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from timelift.clip import Clipwise
 from timelift.conversions import Inflate, MaxPool
 from timelift.lifting import VideoModel, lift
 from timelift.networks.select import named
 from timelift.records.errors import UsageError
+from timelift.systems.compose import TimeToChannels, all_new, with_head
+from timelift.systems.system import Published, System
 
 
 def lenet5_3d(
@@ -58,10 +60,7 @@ def lenet5_3d(
             fc3=nn.Linear(84, classes),
         )
     )
-    net = nn.Sequential(OrderedDict(features=video.image_net, head=head))
-    model = VideoModel(net, video.receipt, {})
-    model.groups = {name: "new" for name, _ in model.named_parameters()}
-    return model
+    return all_new(with_head(video, head))
 
 
 def _after_pools(length: int, name: str) -> int:
@@ -71,22 +70,21 @@ def _after_pools(length: int, name: str) -> int:
     return left
 
 
-class TimeToChannels(nn.Module):
-    """(B, C, T, H, W) -> (B, C*T, 1, H, W): the head sees the whole clip as one map of T = `length`."""
+SYSTEMS = {
+    "lenet5_3d": System(
+        lenet5_3d, "Ras et al. 2018, Table 2: LeNet-5-3D", clip=(1, 30, 28, 28), small=(1, 12, 12, 12)
+    ),
+}
 
-    def __init__(self, length: int):
-        super().__init__()
-        self.length = length
+_SIZES = {
+    "features.conv1": (30, 28, 28),
+    "features.pool1": (15, 14, 14),
+    "features.conv2": (11, 10, 10),
+    "features.pool2": (5, 5, 5),
+}
+_TABLE = "Ras et al. 2018, Table 2"
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Stack the frames' channels.
-
-        Raises:
-            UsageError: for a clip of another length than the head was made for.
-        """
-        if clip.shape[2] != self.length:
-            raise UsageError(
-                f"the head takes {self.length} frame(s) after the pools and got {clip.shape[2]}: "
-                "the network was made for clips of another length (frames=)"
-            )
-        return clip.flatten(1, 2).unsqueeze(2)
+PUBLISHED = (
+    Published("lenet5_3d", _TABLE, {"channels": (12, 22)}, parameters=375_668, sizes=_SIZES),
+    Published("lenet5_3d", _TABLE, {"channels": (18, 28)}, parameters=496_430, sizes=_SIZES),
+)

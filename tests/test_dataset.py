@@ -44,8 +44,8 @@ def train_clips(augmentation=None, frames=(40, 25, 3, 60, 1), seed=0, epoch=1):
     return clips
 
 
-def evaluation_clips(views, frames=(40, 25, 3, 60, 1), order="ordered"):
-    return EvaluationClips(manifest(*frames), Recipe(clip=CLIP, views=views), Noise(), order)
+def evaluation_clips(views, frames=(40, 25, 3, 60, 1)):
+    return EvaluationClips(manifest(*frames), Recipe(clip=CLIP, views=views), Noise())
 
 
 def content(clip):
@@ -155,47 +155,12 @@ def test_overlapping_clips_ask_for_each_frame_once():
     assert indices == sorted({index for clip in wanted for index in clip})
 
 
-def test_the_order_of_time_can_be_taken_away():
-    def clip(order):
-        return evaluation_clips(Views(), frames=(40, 40), order=order)[1][0][0].numpy()
-
-    ordered = clip("ordered")  # (C, T, H, W)
-    np.testing.assert_array_equal(clip("reversed"), ordered[:, ::-1])
-    np.testing.assert_array_equal(clip("frozen"), np.repeat(ordered[:, 2:3], 4, axis=1))
-    shuffled = clip("shuffled")
-    np.testing.assert_array_equal(shuffled, clip("shuffled"))
-    assert sorted(f.tobytes() for f in shuffled.swapaxes(0, 1)) == sorted(
-        f.tobytes() for f in ordered.swapaxes(0, 1)
-    )
-
-
-def test_videos_are_shuffled_differently_but_their_clips_alike():
-    dataset = evaluation_clips(Views(clips=2), frames=(60,) * 20, order="shuffled")
-    plain = evaluation_clips(Views(clips=2), frames=(60,) * 20)
-
-    def order(index):
-        moved, kept = dataset[index][0], plain[index][0]
-        return [
-            tuple(int((kept[v] == moved[v][:, k : k + 1]).all(dim=(0, 2, 3)).nonzero()) for k in range(4))
-            for v in range(2)
-        ]
-
-    orders = [order(index) for index in range(20)]
-    assert all(first == second for first, second in orders)
-    assert len({first for first, _ in orders}) > 5
-
-
 @pytest.mark.parametrize(
     "views", [Views(clips=-1), Views(clips=0), Views(clips=2, window_stride=4), Views(window_stride=-1)]
 )
 def test_views_that_cannot_be_are_refused(views):
     with pytest.raises(UsageError, match="window_stride"):
         evaluation_clips(views)
-
-
-def test_an_unknown_order_is_refused():
-    with pytest.raises(UsageError, match="'random'"):
-        evaluation_clips(Views(), order="random")
 
 
 @pytest.mark.parametrize(

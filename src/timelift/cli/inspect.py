@@ -15,9 +15,9 @@ def command(
         str, typer.Argument(help='A variant, as "timm:resnet18(weights=None) Inflate(frames=3) @ first(2)".')
     ],
     classes: Annotated[int, typer.Option(help="Classes of the last layer.", min=1)] = 10,
-    channels: Annotated[int, typer.Option(help="Channels of the input.", min=1)] = 3,
-    frames: Annotated[int, typer.Option(help="Frames of the still clip.", min=1)] = 8,
-    size: Annotated[int, typer.Option(help="Height and width of the still clip.", min=1)] = 112,
+    channels: Annotated[int | None, typer.Option(help="Channels of the input; 3, or the system's.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames of the clip; 8, or the system's.")] = None,
+    size: Annotated[int | None, typer.Option(help="Height and width; 112, or the system's.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Print the receipt of a lift, measured against the image network.
@@ -27,9 +27,12 @@ def command(
     import torch
 
     from timelift.clip import Clipwise
+    from timelift.systems import SYSTEMS
     from timelift.variants import build_image, build_variant, parse_variant
 
     parsed = parse_variant(variant)
+    usual = SYSTEMS[parsed.network].clip if parsed.is_system else (3, 8, 112, 112)
+    channels, frames, size = channels or usual[0], frames or usual[1], size or usual[2]
     torch.manual_seed(seed)
     video = build_variant(parsed, classes, channels, frames, size).eval()
     table = Table(title=str(parsed), title_justify="left")

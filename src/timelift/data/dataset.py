@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -20,8 +19,6 @@ from timelift.data.sampling import (
     sliding_starts,
 )
 from timelift.records import ClipFormat, DataError, Manifest, Recipe, UsageError, Video, Views
-
-Order = Literal["ordered", "shuffled", "reversed", "frozen"]
 
 _CROPS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "centre": lambda frames, size: transforms.centre_crop(frames, size)[None],
@@ -73,23 +70,18 @@ class TrainClips(Dataset):
 class EvaluationClips(Dataset):
     """All views of every video: the recipe's clips, each in the recipe's crops."""
 
-    def __init__(self, manifest: Manifest, recipe: Recipe, frames: FrameSource, order: Order = "ordered"):
-        """Views of all videos of the manifest, their frames in time's order or, to see what it is worth, not.
-
-        order: shuffled (one order a video, always the same), reversed, frozen (a clip's middle frame).
+    def __init__(self, manifest: Manifest, recipe: Recipe, frames: FrameSource):
+        """Views of all videos of the manifest.
 
         Raises:
-            UsageError: if the recipe's views are not possible, or the order is unknown.
+            UsageError: if the recipe's views are not possible.
             DataError: if a video was not scanned, or has no frames.
         """
         _check_views(recipe.views)
-        if order not in get_args(Order):
-            raise UsageError(f"order is one of {', '.join(get_args(Order))}, not {order!r}")
         _check_scanned(manifest)
         self.manifest = manifest
         self.recipe = recipe
         self.frames = frames
-        self.order = order
 
     def __len__(self) -> int:
         """The number of videos."""
@@ -98,22 +90,13 @@ class EvaluationClips(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """The views (V, C, T, H, W) uint8, clip by clip, and the class index; sliding, V differs by video."""
         video = self.manifest.videos[index]
-        clips = [self._reordered(video, clip) for clip in view_indices(video, self.recipe)]
+        clips = view_indices(video, self.recipe)
         wanted = sorted({frame for clip in clips for frame in clip})  # overlapping clips are decoded once
         frames = self.frames.frames(video, wanted)
         crops = _CROPS[self.recipe.views.crops]
         views = [crops(frames[np.searchsorted(wanted, clip)], self.recipe.clip.size) for clip in clips]
         together = torch.from_numpy(np.concatenate(views))  # (V, T, H, W, C)
         return together.permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
-
-    def _reordered(self, video: Video, clip: list[int]) -> list[int]:
-        if self.order == "reversed":
-            return clip[::-1]
-        if self.order == "frozen":
-            return [clip[len(clip) // 2]] * len(clip)
-        if self.order == "shuffled":
-            return [clip[place] for place in video_rng(video).permutation(len(clip))]
-        return clip
 
 
 def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:

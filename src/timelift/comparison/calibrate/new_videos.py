@@ -13,7 +13,7 @@ from scipy import optimize
 from timelift.comparison.calibrate.criteria import Criterion, Row
 from timelift.comparison.calibrate.expected import accuracy_on_new_videos
 from timelift.comparison.calibrate.grown import ALPHA, LOOKS, grown, levels
-from timelift.comparison.calibrate.these_videos import MARGIN, SIZES
+from timelift.comparison.calibrate.these_videos import BY_NARROWER, MARGIN, SIZES
 from timelift.comparison.calibrate.verdicts import verdict_p
 from timelift.comparison.family import holm_adjusted
 from timelift.comparison.power import smallest_detectable
@@ -28,7 +28,7 @@ STEP = 500  # studies judged at a time
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """What is decided with one number of seeds: p of (studies,), exact where it is ALPHA or less."""
+    """What is decided with one number of seeds: p of (studies,), exact where it is 2 ALPHA or less."""
 
     equal: np.ndarray  # (studies, 3)
     truth: np.ndarray  # of a true difference of the margin; the interval has it where p is above its level
@@ -86,7 +86,7 @@ def judge(sums: np.ndarray, sizes: np.ndarray) -> dict[int, Verdicts]:
     strictest = min(levels()) / len(EQUAL)
 
     def p(differences: np.ndarray) -> np.ndarray:
-        return verdict_p(differences, sizes, strictest, ALPHA)
+        return verdict_p(differences, sizes, strictest, 2 * ALPHA)
 
     found = {}
     for seeds in LOOKS:
@@ -119,4 +119,5 @@ def criteria(test_set: str, drawn: dict[int, Verdicts]) -> Iterator[Criterion]:
         yield pair.share("found, at the smallest detectable difference", found.detectable <= ALPHA)
         for row, level in ((pair, ALPHA), (family, ALPHA / 3)):
             yield row.share("falsely equivalent, at the margin", found.equivalent <= level, high=0.06)
+        yield pair.share(BY_NARROWER, found.equivalent <= 2 * ALPHA)
     yield from grown(test_set, {seeds: found.equal for seeds, found in drawn.items()})

@@ -8,7 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from timelift import AvgPool, ConversionError, Factorize, Framewise, Inflate, MaxPool, check_conversion
+from timelift import (
+    AvgPool,
+    ConversionError,
+    Factorize,
+    Framewise,
+    Inflate,
+    MaxPool,
+    Transform,
+    check_conversion,
+)
 from timelift.clip import OnFrames
 from timelift.conversions import ClipTooShort
 from timelift.conversions.factorize import midplanes
@@ -79,6 +88,8 @@ FEW = [
     AvgPool(3, 2),
     AvgPool(2, padding="valid"),
     MaxPool(1, 1),
+    Transform(),
+    Transform(2, "affine", shared=True, causal=True),
 ]
 
 

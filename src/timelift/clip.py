@@ -6,7 +6,7 @@ the length: T = len(frames) // B holds anywhere, also inside a residual branch w
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 _clips_in_batch: ContextVar[int | None] = ContextVar("timelift_clips_in_batch", default=None)
+_advancing: ContextVar[Callable[["Clipwise", Tensor], Tensor] | None] = ContextVar(
+    "timelift_advancing", default=None
+)
 
 
 def fold(clip: Tensor) -> Tensor:
@@ -33,6 +36,22 @@ def unfold(frames: Tensor, clips: int) -> Tensor:
     return frames.unflatten(0, (clips, len(frames) // clips)).transpose(1, 2)
 
 
+def fold_tokens(clip: Tensor) -> Tensor:
+    """(B, T, ..., D) -> (B*T, ..., D): tokens keep their frame's order and their own."""
+    return clip.flatten(0, 1)
+
+
+def unfold_tokens(frames: Tensor, clips: int) -> Tensor:
+    """(B*T, ..., D) -> (B, T, ..., D) with B = clips: always a view.
+
+    Raises:
+        ValueError: if the frames do not divide into so many clips.
+    """
+    if len(frames) % clips:
+        raise ValueError(f"{len(frames)} frames do not divide into {clips} clips of equal length")
+    return frames.unflatten(0, (clips, len(frames) // clips))
+
+
 @contextmanager
 def ClipBatch(clips: int) -> Iterator[None]:
     """The scope in which frames belong to `clips` clips: one forward of a VideoModel, restored on error."""
@@ -41,6 +60,16 @@ def ClipBatch(clips: int) -> Iterator[None]:
         yield
     finally:
         _clips_in_batch.reset(token)
+
+
+@contextmanager
+def Advancing(advance: Callable[["Clipwise", Tensor], Tensor]) -> Iterator[None]:
+    """The scope in which clips come piece by piece: `advance` answers for every layer on clips."""
+    token = _advancing.set(advance)
+    try:
+        yield
+    finally:
+        _advancing.reset(token)
 
 
 @dataclass(frozen=True)
@@ -65,9 +94,15 @@ class OnFrames(nn.Module):
         """Apply the layer to each frame alone."""
         return unfold(self.layer(fold(clip)), len(clip))
 
+    def advance(self, clip: Tensor, state: None) -> tuple[Tensor, None]:
+        """The next frames of a stream: no frame leaves anything behind."""
+        return self(clip), None
+
 
 class Clipwise(nn.Module):
     """A layer on clips, made a layer on frames, for its place inside the image network."""
+
+    _fold, _unfold = staticmethod(fold), staticmethod(unfold)
 
     def __init__(self, on_clips: nn.Module, name: str):
         super().__init__()
@@ -81,7 +116,8 @@ class Clipwise(nn.Module):
         Raises:
             RuntimeError: outside a VideoModel's forward, where B is not known.
         """
-        return fold(self.on_clips(unfold(frames, self._clips(len(frames)))))
+        clip, advance = self._unfold(frames, self._clips(len(frames))), _advancing.get()
+        return self._fold(self.on_clips(clip) if advance is None else advance(self, clip))
 
     def _clips(self, frames: int) -> int:
         clips = _clips_in_batch.get()
@@ -108,3 +144,9 @@ class Clipwise(nn.Module):
                 "clips before: with activation checkpointing keep the batch and the clip length fixed."
             )
         return clips
+
+
+class Tokenwise(Clipwise):
+    """A layer on token clips (B, T, ..., D), made a layer on the tokens of frames, (B*T, ..., D)."""
+
+    _fold, _unfold = staticmethod(fold_tokens), staticmethod(unfold_tokens)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from timelift.clip import ClipBatch, Clipwise, Framewise, OnFrames, fold
+from timelift.clip import ClipBatch, Clipwise, Framewise, OnFrames, Tokenwise, fold
 from timelift.conversions.errors import ClipTooShort, ConversionError
 from timelift.conversions.inflate import temporal_stride
 from timelift.conversions.pool import TemporalSubsample
@@ -73,17 +73,28 @@ class VideoModel(nn.Module):
 
     def _shortest(self, clip: Tensor) -> str:
         twin = copy.deepcopy(self).to("meta").eval()
-        for length in range(clip.shape[2] + 1, 513):
+
+        def is_short(length: int) -> bool:
             frames = torch.zeros(length, *clip.shape[1:2], *clip.shape[3:], device="meta", dtype=clip.dtype)
             try:
                 with ClipBatch(1), torch.no_grad():
                     twin.image_net(frames)
-                return f"the network takes clips of at least {length} frames"
             except ClipTooShort:
-                continue
-            except UsageError:
-                return "its head takes clips of one length"
-        return "the network takes no clip of up to 512 frames"
+                return True
+            return False
+
+        try:
+            short, length = clip.shape[2], 2 * clip.shape[2] + 1
+            while is_short(length):
+                if length > 512:
+                    return "the network takes no clip of up to 512 frames"
+                short, length = length, 2 * length
+            while length - short > 1:  # a longer clip is never too short where a shorter one is not
+                middle = (short + length) // 2
+                short, length = (middle, length) if is_short(middle) else (short, middle)
+        except UsageError:
+            return "its head takes clips of one length"
+        return f"the network takes clips of at least {length} frames"
 
 
 def lift(
@@ -199,6 +210,16 @@ def _behind(layers: tuple[Layer, ...], item: _Assigned) -> tuple[str, nn.Module 
 
 def _convert_one(net: nn.Module, item: _Assigned, target: str, activation: nn.Module | None) -> _Made:
     name, conversion = item.layer.name, item.conversion
+    if item.layer.per_frame > 1:
+        raise ConversionError(
+            f"{name} takes {item.layer.per_frame} maps a frame: heads or windows are folded into the batch, "
+            "and time would mix them. Leave the layer out with a place (@ named(...))."
+        )
+    if item.layer.calls > 1 and getattr(conversion, "once", False):
+        raise ConversionError(
+            f"{name} runs {item.layer.calls} times in a forward, and {conversion!r} keeps one run's state: "
+            "leave the layer out with a place (@ named(...))"
+        )
     source, there = net.get_submodule(name), net.get_submodule(target)
 
     def build() -> nn.Module:
@@ -218,8 +239,17 @@ def _convert_one(net: nn.Module, item: _Assigned, target: str, activation: nn.Mo
     before = _count(source) + (0 if target == name else _count(there))
     after = _count(module) + (0 if target == name else _count(source))
     origin = origins(module, build, there)
-    _replace(net, target, Clipwise(module, name))
+    placed = (Tokenwise if item.layer.tokens else Clipwise)(module, name)
+    _replace(net, target, _with_geometry_of(there, placed))
     return _Made(item.layer, conversion, "" if target == name else target, before, after, origin)
+
+
+def _with_geometry_of(layer: nn.Module, placed: nn.Module) -> nn.Module:
+    """What stands in a layer's place tells its neighbours the same: DaViT pads by `self.conv.kernel_size`."""
+    for field in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"):
+        if hasattr(layer, field):
+            setattr(placed, field, getattr(layer, field))
+    return placed
 
 
 def _replace(net: nn.Module, name: str, new: nn.Module) -> None:

@@ -91,6 +91,9 @@ def left_alone(
         _listed("convolutions that the traced forward never ran, left alone", not_run),
         _listed("normalised per frame", _of_kind(net, r"(Group|Layer|Instance)Norm\w*")),
         _listed("gates per frame", [layer.name for layer in layers if layer.gate and layer.is_conv]),
+        _listed(
+            "several maps a frame, left alone", [x.name for x in layers if x.is_conv and x.per_frame > 1]
+        ),
         _listed("dropout drawn per frame", _dropping(net)),
     ]
     return framewise, tuple(note for note in notes if note)

@@ -149,13 +149,15 @@ def _built(kind: Any, positional: list, named: dict, text: str, whole: str) -> A
 
 
 def _place(text: str, whole: str) -> Any:
-    if text == "every":
-        return select.every
+    if text in ("every", "tokens"):
+        return getattr(select, text)
     name, (positional, named) = _call(text, whole)
     if name == "every":
         return _built(select.every, positional, named, text, whole)
     if name not in _PLACES:
-        raise UsageError(f"{whole!r}: {name!r} is no place; there are every, {', '.join(sorted(_PLACES))}")
+        raise UsageError(
+            f"{whole!r}: {name!r} is no place; there are every, tokens, {', '.join(sorted(_PLACES))}"
+        )
     return _built(getattr(select, name), positional, named, text, whole)
 
 

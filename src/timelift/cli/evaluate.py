@@ -18,6 +18,9 @@ def command(
     window_stride: Annotated[
         int, typer.Option(help="Frames between sliding windows, with --clips 0.", min=0)
     ] = 0,
+    fusion: Annotated[
+        str, typer.Option(help="Of a video's views: mean, or sci (by how sure each is).")
+    ] = "mean",
     bad_videos: Annotated[str, typer.Option(help="error, exclude or keep-readable.")] = "error",
     official_list: OfficialList = 1,
     device: Device = "auto",
@@ -42,7 +45,7 @@ def command(
     where = pick_device(device)
     model = load(run).to(where)
     clip, normalise = model.transform.clip, model.transform.normalise
-    views = {"clips": clips, "crops": crops, "window_stride": window_stride}
+    views = {"clips": clips, "crops": crops, "window_stride": window_stride, "fusion": fusion}
     recipe = parse_recipe({**recipe_to_dict(Recipe(clip=clip)), "views": views})
     found = read_dataset(data, official_list=official_list)
     say(f"{found.kind}: {len(found.manifest.videos)} videos of {len(found.manifest.classes)} classes")
@@ -67,6 +70,7 @@ def command(
             normalise=normalise,
             device=where,
             progress=lambda done, of: progress(done),
+            fusion=recipe.views.fusion,
         )
     write_predictions(answers, output)
     for name, value in summary(answers).items():

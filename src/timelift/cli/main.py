@@ -22,6 +22,7 @@ _VERBS = {
     "compare": "Compare variants with paired seeds, and say what can be concluded.",
     "report": "Write the page, the CSV and the Markdown of a study.",
     "video-mnist": "Make the Video-MNIST data set (Ras et al. 2018).",
+    "bench": "Time our parts against their plain counterparts, on this machine.",
     "cache": "Show or clear the cache of decoded frames.",
 }
 

@@ -1,5 +1,6 @@
 """`timelift models`: the named systems; with timm:PATTERN or torchvision:PATTERN, image networks."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,18 +13,38 @@ from timelift.records.errors import TimeliftError, UsageError
 def command(
     pattern: Annotated[str, typer.Argument(help="*, r3d*, timm:resnet*, torchvision:*")] = "*",
     verify: Annotated[bool, typer.Option("--verify", help="Count every published figure again.")] = False,
+    zoo: Annotated[bool, typer.Option("--zoo", help="Lift all of timm (or timm:PATTERN); hours.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes of --zoo.", min=1)] = 2,
+    limit_seconds: Annotated[float, typer.Option(help="For one network of --zoo.", min=1)] = 180,
+    memory_gb: Annotated[int, typer.Option(help="For one process of --zoo.", min=1)] = 9,
+    results: Annotated[Path, typer.Option(help="Lines of --zoo; what is there is not done again.")] = Path(
+        "studies/zoo/results.jsonl"
+    ),
+    page: Annotated[Path, typer.Option(help="Where --zoo writes its page.")] = Path("docs/zoo.md"),
 ) -> None:
     """List the named systems with paper, size and cost; image networks by pattern; or check the sizes.
 
     Example: timelift models "r2plus1d*" --verify
     """
     kind, colon, rest = pattern.partition(":")
-    if colon:
+    if zoo:
+        from timelift.cli.zoo import ZooChoices, lift_the_zoo
+
+        choices = ZooChoices(workers, limit_seconds, memory_gb)
+        lift_the_zoo(_of_timm(pattern), results, page, choices)
+    elif colon:
         print("\n".join(_image_networks(kind, rest or "*")))
     elif verify:
         _verify(pattern)
     else:
         _list(pattern)
+
+
+def _of_timm(pattern: str) -> str:
+    kind, colon, rest = pattern.partition(":")
+    if colon and kind != "timm":
+        raise UsageError(f"{pattern!r}: --zoo lifts timm's networks: give timm:PATTERN, or nothing for all")
+    return rest if colon else pattern
 
 
 def _list(pattern: str) -> None:

@@ -89,14 +89,15 @@ def seeds_interval(evidence: Evidence, level: float) -> Interval:
         return UNBOUNDED
     if evidence.sign_flip_decides:
         return evidence.flips.interval(level)
-    return t_interval(evidence.mean, evidence.seed_variance, evidence.runs - 1, level)
+    lower, upper = t_interval(evidence.mean, evidence.seed_variance, evidence.runs - 1, level)
+    return float(lower), float(upper)
 
 
 def paired_t_p(evidence: Evidence) -> float:
     """Two-sided p of the paired t test over runs (Student 1908)."""
     if evidence.runs < FEWEST_RUNS or _spread_unknown(evidence):
         return 1.0
-    return t_p(evidence.mean, evidence.seed_variance, evidence.runs - 1)
+    return float(t_p(evidence.mean, evidence.seed_variance, evidence.runs - 1))
 
 
 def seeds_p(evidence: Evidence) -> float:
@@ -118,7 +119,7 @@ def both_interval(evidence: Evidence, level: float) -> Interval:
     if evidence.parts is None:
         return UNBOUNDED
     lower, upper = t_interval(evidence.mean, evidence.parts.variance, evidence.parts.df, level)
-    return min(lower, seeds[0]), max(upper, seeds[1])
+    return min(float(lower), seeds[0]), max(float(upper), seeds[1])
 
 
 def both_p(evidence: Evidence) -> float:
@@ -127,7 +128,8 @@ def both_p(evidence: Evidence) -> float:
         return seeds_p(evidence)
     if evidence.parts is None:
         return 1.0
-    return max(t_p(evidence.mean, evidence.parts.variance, evidence.parts.df), seeds_p(evidence))
+    new_videos = float(t_p(evidence.mean, evidence.parts.variance, evidence.parts.df))
+    return max(new_videos, seeds_p(evidence))
 
 
 def _spread_unknown(evidence: Evidence) -> bool:

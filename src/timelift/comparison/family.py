@@ -76,12 +76,20 @@ def holm(p: np.ndarray, alpha: float) -> list[Step]:
     The level is Bonferroni's alpha / m, with which all intervals hold together. Where Holm rejects at a later
     step what Bonferroni would not, it is that step's level, so that the interval shows what was decided.
     """
-    count = len(p)
-    steps: dict[int, Step] = {}
-    adjusted = 0.0
-    for rank, index in enumerate(np.argsort(p, kind="stable")):
-        adjusted = max(adjusted, min(1.0, (count - rank) * float(p[index])))
-        strictest = alpha / count
-        late = adjusted <= alpha and p[index] > strictest
-        steps[int(index)] = Step(adjusted, alpha / (count - rank) if late else strictest)
-    return [steps[i] for i in range(count)]
+    count, adjusted = len(p), holm_adjusted(p)
+    strictest = alpha / max(count, 1)
+    rank = np.argsort(np.argsort(p, kind="stable"), kind="stable")
+    late = (adjusted <= alpha) & (p > strictest)
+    return [
+        Step(float(adjusted[i]), alpha / (count - int(rank[i])) if late[i] else strictest)
+        for i in range(count)
+    ]
+
+
+def holm_adjusted(p: np.ndarray) -> np.ndarray:
+    """Holm's (1979) adjusted p of families along the last axis: (..., comparisons) -> the same shape."""
+    order = np.argsort(p, axis=-1, kind="stable")
+    steps = np.arange(p.shape[-1], 0, -1) * np.take_along_axis(p, order, axis=-1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(np.minimum(steps, 1.0), axis=-1), axis=-1)
+    return adjusted

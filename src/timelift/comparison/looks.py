@@ -53,6 +53,16 @@ def plan_look(
     and `spent` says what all looks together amount to.
     """
     counts = sorted(set(seeds))
+    levels = nominal_levels(counts, max_seeds, alpha, spending)
+    last = counts[-1]
+    spent = false_verdict_rate(levels, [c / last for c in counts])
+    return Look(last, len(counts), stated, max_seeds, alpha, levels[-1], spent, last <= max_seeds)
+
+
+def nominal_levels(
+    counts: Sequence[int], max_seeds: int, alpha: float = 0.05, spending: Spending = "pocock"
+) -> list[float]:
+    """The level of each look, at growing numbers of seeds; the plain level beyond `max_seeds`."""
     levels: list[float] = []
     for number, count in enumerate(counts, start=1):
         if count > max_seeds:
@@ -60,9 +70,7 @@ def plan_look(
         else:
             fractions = [c / max_seeds for c in counts[:number]]
             levels.append(_next_level(levels, fractions, SPENT[spending](alpha, fractions[-1])))
-    last = counts[-1]
-    spent = false_verdict_rate(levels, [c / last for c in counts])
-    return Look(last, len(counts), stated, max_seeds, alpha, levels[-1], spent, last <= max_seeds)
+    return levels
 
 
 def _next_level(levels: list[float], fractions: list[float], spend: float) -> float:

@@ -3,17 +3,45 @@
 import dataclasses
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special, stats
 
 from timelift.comparison.twoway import Components
 
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
+
+
+def power_of(effect: float, df: float, level: float) -> float:
+    """Chance that a two-sided t test at `level` finds a true difference of `effect` standard errors.
+
+    df: degrees of freedom, 1 or more, not always whole. It is what the noncentral t has in its two tails
+    (Johnson and Welch 1940).
+    """
+    return _power(effect, _bounds(df, level))
+
+
+def _bounds(df: float, level: float) -> np.ndarray:
+    """The bound of the t test in true standard errors, as the estimated one may fall out: at `NODES`."""
+    return stats.t.ppf(1 - level / 2, df) * np.sqrt(stats.chi2.ppf((NODES + 1) / 2, df) / df)
+
+
+def _power(effect: float, bounds: np.ndarray) -> float:
+    found = special.ndtr(effect - bounds) + special.ndtr(-effect - bounds)
+    return float((WEIGHTS / 2 * found).sum())
+
 
 def smallest_detectable(variance: float, df: float, level: float, power: float = 0.8) -> float:
-    """The true difference that a two-sided test at `level` finds with probability `power` (Bloom 1995)."""
-    if df < 1:
+    """The true difference that a two-sided t test at `level` finds with probability `power`.
+
+    variance: of the mean difference. The sum of two t quantiles (Bloom 1995) is the usual shortcut; with 3
+    runs what it gives is found in 77 % where 80 % are meant, so the noncentral t is inverted.
+    """
+    if df < 1 or np.isinf(variance):
         return float("inf")
-    quantiles = stats.t.ppf(1 - level / 2, df) + stats.t.ppf(power, df)
-    return float(quantiles * np.sqrt(variance))
+    if variance == 0:
+        return 0.0
+    bounds, shortcut = _bounds(df, level), stats.t.ppf(1 - level / 2, df) + stats.t.ppf(power, df)
+    effect = optimize.brentq(lambda effect: _power(effect, bounds) - power, 0.0, 3 * shortcut, xtol=1e-9)
+    return float(effect * np.sqrt(variance))
 
 
 def with_runs(parts: Components, runs: int) -> Components:

@@ -6,13 +6,13 @@ Parallel and both: Qiu et al. 2017 (P3D-B and P3D-C).
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from timelift.clip import OnFrames
 from timelift.conversions.errors import ConversionError
+from timelift.conversions.factorized import BothFactorized, ParallelFactorized, SeriesFactorized
 from timelift.conversions.inflate import check_frames, check_stride, temporal_stride
 from timelift.conversions.padding import TimePadding, check_padding
 from timelift.conversions.temporal import TemporalConv, identity_through_time, random_through_time
@@ -23,7 +23,11 @@ from timelift.fields import typed
 class Factorize:
     """The held layer S and a convolution T of `frames` x 1 x 1: T(S(x)), S(x) + T(x), or S(x) + T(S(x)).
 
-    width: "matched" gives S the mid-planes that keep the parameters of a full 3-D kernel (R(2+1)D).
+    S may be a unit, nn.Sequential(convolution, norm, activation): then T is one, too, with a norm and an
+    activation of its own (P3D's blocks). Its norm is fresh: an identity up to its eps, and in eval.
+
+    width: of what lies between S and T. "matched": the mid-planes that keep the parameters of a full 3-D
+        kernel (R(2+1)D); or their number.
     between: "norm-act" puts a norm and an activation between S and T. With the identity start T stands behind
         the layer's own norm and activation; with the random start a new BatchNorm, whose shift takes the
         place of S's bias, and ReLU come between.
@@ -32,7 +36,7 @@ class Factorize:
 
     frames: int = 3
     order: Literal["series", "parallel", "both"] = "series"
-    width: Literal["same", "matched"] = "same"
+    width: Literal["same", "matched"] | int = "same"
     between: Literal["none", "norm-act"] = "none"
     start: Literal["identity", "random"] = "identity"
     causal: bool = False
@@ -48,8 +52,12 @@ class Factorize:
         for field, choices in _CHOICES.items():
             if getattr(self, field) not in choices:
                 raise ConversionError(f"{field}={getattr(self, field)!r}: there are {', '.join(choices)}")
-        if self.width == "matched" and (self.start != "random" or self.order != "series"):
-            raise ConversionError("width='matched' changes the width: it needs start='random' in series")
+        if not _is_width(self.width):
+            raise ConversionError(f"width={self.width!r}: there are same, matched, or a number from 1")
+        if self.width != "same" and (self.start != "random" or self.order != "series"):
+            raise ConversionError(
+                f"width={self.width!r} changes the width: it needs start='random' in series"
+            )
         if self.between == "norm-act" and self.order != "series":
             raise ConversionError(f"between='norm-act' is for order='series', not {self.order!r}")
 
@@ -73,27 +81,45 @@ class Factorize:
         """The layer and its temporal part, on clips.
 
         Raises:
-            ConversionError: for a layer that is no Conv2d, or that these fields do not fit.
+            ConversionError: for what is no Conv2d and no unit, or that these fields do not fit.
         """
-        conv = _convolution(layer)
+        conv, behind = _parts(layer)
+        if behind and (self.width != "same" or self.between != "none"):
+            raise ConversionError("is a unit with its own norm: take width='same' and between='none'")
         if self.after == "norm-act":
             raise ConversionError(
                 "needs the network around the layer, for its norm and activation: use it through lift, "
                 "or take between='none' or start='random'"
             )
-        spatial = copy.deepcopy(conv) if self.width == "same" else _with_midplanes(conv, self.frames)
+        spatial = self._spatial(layer, conv)
+        fresh = nn.Sequential(*map(_drawn_anew, behind))
         if self.order == "parallel":
             _check_size(conv)
-            return ParallelFactorized(spatial, self._temporal(conv, conv.in_channels))
-        temporal = self._temporal(conv, spatial.out_channels)
-        if self.order == "both":
-            return BothFactorized(spatial, temporal)
-        return SeriesFactorized(spatial if self.between == "none" else _with_norm_act(spatial), temporal)
+            temporal = self._temporal(conv, conv.in_channels)
+            return ParallelFactorized(spatial, temporal, fresh, conv.stride)
+        temporal = self._temporal(conv, self._planes(conv))
+        return _JOINED[self.order](spatial, temporal, fresh)
 
     def temporal_part(self, layer: nn.Module) -> nn.Module:
         """T alone, for lift to put behind the layer's norm and activation."""
-        conv = _convolution(layer)
+        conv, _ = _parts(layer)
         return self._temporal(conv, conv.out_channels)
+
+    def _planes(self, conv: nn.Conv2d) -> int:
+        """The channels between S and T."""
+        if isinstance(self.width, int):
+            return self.width
+        if self.width == "same":
+            return conv.out_channels
+        height, width = conv.kernel_size
+        return midplanes(self.frames, height, width, conv.in_channels, conv.out_channels)
+
+    def _spatial(self, layer: nn.Module, conv: nn.Conv2d) -> nn.Module:
+        """S: the layer itself, or a convolution to the planes between, with what `between` puts there."""
+        if self.width == "same" and self.between == "none":
+            return copy.deepcopy(layer)
+        spatial = copy.deepcopy(conv) if self.width == "same" else _with_planes(conv, self._planes(conv))
+        return spatial if self.between == "none" else _with_norm_act(spatial)
 
     def _temporal(self, layer: nn.Conv2d, inp: int) -> TemporalConv:
         out, groups, like = layer.out_channels, layer.groups, layer.weight.detach()
@@ -108,10 +134,10 @@ class Factorize:
 
 _CHOICES = {
     "order": ("series", "parallel", "both"),
-    "width": ("same", "matched"),
     "between": ("none", "norm-act"),
     "start": ("identity", "random"),
 }
+_JOINED = {"series": SeriesFactorized, "both": BothFactorized}
 
 
 def midplanes(frames: int, height: int, width: int, inp: int, out: int) -> int:
@@ -120,25 +146,53 @@ def midplanes(frames: int, height: int, width: int, inp: int, out: int) -> int:
     return max(1, frames * area * inp * out // (area * inp + frames * out))
 
 
-def _convolution(layer: nn.Module) -> nn.Conv2d:
-    if not isinstance(layer, nn.Conv2d):
-        raise ConversionError(f"is a {type(layer).__name__}: Factorize takes convolutions (Conv2d)")
-    return layer
+def _is_width(width: str | int) -> bool:
+    if isinstance(width, int) and not isinstance(width, bool):
+        return width >= 1
+    return width in ("same", "matched")
 
 
-def _with_midplanes(layer: nn.Conv2d, frames: int) -> nn.Conv2d:
+def _parts(layer: nn.Module) -> tuple[nn.Conv2d, tuple[nn.Module, ...]]:
+    """The convolution, and in a unit what stands behind it."""
+    if isinstance(layer, nn.Conv2d):
+        return layer, ()
+    parts = tuple(layer) if isinstance(layer, nn.Sequential) else ()
+    alone = type(layer).forward is nn.Sequential.forward and not _convolutions(parts[1:])
+    if not (parts and isinstance(parts[0], nn.Conv2d) and alone):
+        raise ConversionError(
+            f"is a {type(layer).__name__}: Factorize takes convolutions (Conv2d), "
+            "and nn.Sequential of one with its norm and activation"
+        )
+    return parts[0], parts[1:]
+
+
+def _convolutions(modules: tuple[nn.Module, ...]) -> bool:
+    return any(isinstance(inner, nn.Conv2d) for module in modules for inner in module.modules())
+
+
+def _drawn_anew(module: nn.Module) -> nn.Module:
+    """A fresh one of the same kind: a norm with its first scales and statistics."""
+    fresh = copy.deepcopy(module)
+    for part in fresh.modules():
+        reset: Any = getattr(part, "reset_parameters", None)
+        if reset is not None:
+            reset()
+    return fresh
+
+
+def _with_planes(layer: nn.Conv2d, planes: int) -> nn.Conv2d:
     if layer.groups != 1:
-        raise ConversionError(f"has {layer.groups} groups: width='matched' is for one; take width='same'")
+        raise ConversionError(f"has {layer.groups} groups: another width is for one; take width='same'")
     if set(dict(layer.named_parameters())) - {"weight", "bias"}:
         raise ConversionError(f"is a {type(layer).__name__} with weights of its own: take width='same'")
     height, width = layer.kernel_size
     spatial = copy.deepcopy(layer)
-    spatial.out_channels = midplanes(frames, height, width, layer.in_channels, layer.out_channels)
-    weight = layer.weight.detach().new_empty(spatial.out_channels, layer.in_channels, height, width)
+    spatial.out_channels = planes
+    weight = layer.weight.detach().new_empty(planes, layer.in_channels, height, width)
     spatial.weight = nn.Parameter(nn.init.kaiming_uniform_(weight, a=5**0.5))
     if layer.bias is not None:
         bound = (layer.in_channels * height * width) ** -0.5
-        spatial.bias = nn.Parameter(weight.new_empty(spatial.out_channels).uniform_(-bound, bound))
+        spatial.bias = nn.Parameter(weight.new_empty(planes).uniform_(-bound, bound))
     return spatial
 
 
@@ -160,47 +214,3 @@ def _check_size(conv: nn.Conv2d) -> None:
                 f"makes {made} of a map of {(height, width)}, and order='parallel' needs {wanted}: "
                 "take order='both' or 'series'"
             )
-
-
-class SeriesFactorized(nn.Module):
-    """T(S(x)): (B, C, T, H, W) -> (B, C', T', H', W')."""
-
-    def __init__(self, spatial: nn.Module, temporal: TemporalConv):
-        super().__init__()
-        self.spatial = OnFrames(spatial)
-        self.temporal = temporal
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Space first, then time."""
-        return self.temporal(self.spatial(clip))
-
-
-class BothFactorized(SeriesFactorized):
-    """S(x) + T(S(x)) (P3D-C)."""
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Space, and time on top of it."""
-        spatial = self.spatial(clip)
-        return own_frames(spatial, self.temporal) + self.temporal(spatial)
-
-
-class ParallelFactorized(SeriesFactorized):
-    """S(x) + T(x) (P3D-B); T sees every s-th pixel where S has spatial stride s."""
-
-    def __init__(self, spatial: nn.Conv2d, temporal: TemporalConv):
-        super().__init__(spatial, temporal)
-        self.stride = spatial.stride
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Space and time, each on the input."""
-        spatial = own_frames(self.spatial(clip), self.temporal)
-        return spatial + self.temporal(clip[..., :: self.stride[0], :: self.stride[1]])
-
-
-def own_frames(clip: Tensor, temporal: TemporalConv) -> Tensor:
-    """The frames that stand under T's own tap, one for each of its outputs."""
-    kernel = temporal.weight.shape[2]
-    if temporal.padding != "valid":
-        return clip[:, :, :: temporal.stride]
-    own = kernel - 1 if temporal.causal else (kernel - 1) // 2
-    return clip[:, :, own : clip.shape[2] - (kernel - 1 - own) : temporal.stride]

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from timelift.clip import fold, unfold
+from timelift.conversions.convolution import ConvOnClips
 from timelift.conversions.errors import ConversionError
-from timelift.conversions.kernel import convolve_as, effective_kernel, forward_alone, is_plain
-from timelift.conversions.padding import TimePadding, check_padding, pad_time
+from timelift.conversions.kernel import effective_kernel
+from timelift.conversions.padding import TimePadding, check_padding
 from timelift.fields import typed
 
 Start = Literal["average", "scale", "zero", "negative", "center", "random"]
@@ -77,11 +77,9 @@ class Inflate:
             raise ConversionError(
                 f"is a {type(layer).__name__}: Inflate takes convolutions (Conv2d and its subclasses)"
             )
-        plain = is_plain(layer)
-        flat, bias = _weights(layer) if plain else effective_kernel(layer)
+        flat, bias = effective_kernel(layer)
         weight = drawn_anew(flat, self.frames) if self._random else inflated(flat, slice_factors(self))
-        made = DirectInflated if plain else SlicewiseInflated
-        return made(self, layer, weight, bias)
+        return ConvOnClips(self, temporal_stride(layer, self.stride), layer, weight, bias)
 
     @property
     def _random(self) -> bool:
@@ -143,66 +141,3 @@ def drawn_anew(weight: Tensor, frames: int) -> Tensor:
     fresh = weight.new_empty(*weight.shape[:2], frames, *weight.shape[2:])
     nn.init.kaiming_uniform_(fresh, a=5**0.5)
     return fresh
-
-
-def _weights(conv: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
-    return conv.weight.detach().clone(), None if conv.bias is None else conv.bias.detach().clone()
-
-
-class _Inflated(nn.Module):
-    """What both forms hold: weight (C', C/groups, T, h, w), bias (C',) or None, and the fields."""
-
-    def __init__(self, fields: Inflate, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None):
-        super().__init__()
-        self.fields = fields
-        self.temporal_stride = temporal_stride(layer, fields.stride)
-        self.weight = nn.Parameter(weight)
-        self.bias = None if bias is None else nn.Parameter(bias)
-
-    def padded(self, clip: Tensor) -> Tensor:
-        """The clip with its padding in time."""
-        f = self.fields
-        return pad_time(clip, f.frames, self.temporal_stride, f.padding, f.causal)
-
-    def extra_repr(self) -> str:
-        return f"{tuple(self.weight.shape)}, {self.fields}"
-
-
-class DirectInflated(_Inflated):
-    """A plain Conv2d as one 3-D convolution."""
-
-    def __init__(self, fields: Inflate, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None):
-        super().__init__(fields, layer, weight, bias)
-        self.spatial = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-        self.groups = layer.groups
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, C', T', H', W')."""
-        stride = (self.temporal_stride, *self.spatial["stride"])
-        padding, dilation = (0, *self.spatial["padding"]), (1, *self.spatial["dilation"])
-        return nn.functional.conv3d(
-            self.padded(clip), self.weight, self.bias, stride, padding, dilation, self.groups
-        )
-
-
-class SlicewiseInflated(_Inflated):
-    """A subclass of Conv2d: its own forward once a slice, with that slice's kernel, shifted and summed."""
-
-    def __init__(self, fields: Inflate, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None):
-        super().__init__(fields, layer, weight, bias)
-        self.held = forward_alone(layer, weight[:, :, 0])
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, C', T', H', W')."""
-        padded = self.padded(clip)
-        outputs = (padded.shape[2] - self.fields.frames) // self.temporal_stride + 1
-        total = self._slice(0, padded, outputs)
-        for i in range(1, self.fields.frames):
-            total = total + self._slice(i, padded, outputs)
-        return unfold(total, len(clip))
-
-    def _slice(self, i: int, padded: Tensor, outputs: int) -> Tensor:
-        """What slice i adds to every output frame: (B*T', C', H', W'); the first brings the bias."""
-        end = i + (outputs - 1) * self.temporal_stride + 1
-        frames = fold(padded[:, :, i : end : self.temporal_stride])
-        return convolve_as(self.held, frames, self.weight[:, :, i], self.bias if i == 0 else None)

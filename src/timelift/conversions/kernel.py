@@ -57,6 +57,8 @@ def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
     Raises:
         ConversionError: if a probe shows that the layer is not one convolution, linear in its input.
     """
+    if is_plain(layer):
+        return layer.weight.detach().clone(), None if layer.bias is None else layer.bias.detach().clone()
     probed = copy.deepcopy(layer).double().eval()
     seen: list[tuple[Tensor, Tensor | None]] = []
 
@@ -70,16 +72,25 @@ def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
             answers = [probed(x) for x in (one, other, one + other, torch.zeros_like(one))]
         except Exception as error:  # whatever the layer's own forward raises, the remedy is the same
             raise _not_linear(layer, f"its forward failed on {tuple(one.shape)} ({error})") from error
-    if len(seen) != 4 or not all(torch.equal(seen[0][0], weight) for weight, _ in seen):
-        raise _not_linear(layer, "its forward is not one convolution with one kernel")
-    difference = (answers[2] - (answers[0] + answers[1] - answers[3])).abs().max()
-    if not difference <= 1e-6 * answers[2].abs().max() + 1e-12:
-        raise _not_linear(layer, "a probe found it not linear in its input")
+    if len(seen) != 4:
+        raise _not_linear(layer, "its forward is not one convolution")
     kernel, bias = seen[0]
-    with torch.no_grad():
-        if convolve_as(probed, torch.zeros_like(one), kernel, None).any():
-            raise _not_linear(layer, "it adds a constant of its own")
+    if not kernel.is_meta:  # without numbers there is nothing to compare
+        _check_linear(layer, probed, [weight for weight, _ in seen], answers)
     return kernel.to(layer.weight.dtype), None if bias is None else bias.to(layer.weight.dtype)
+
+
+def _check_linear(layer: nn.Conv2d, probed: nn.Conv2d, kernels: list[Tensor], answers: list[Tensor]) -> None:
+    """Of the answers to a, b, a + b and nothing: one kernel, linear, and no constant but the bias."""
+    if not all(torch.equal(kernels[0], kernel) for kernel in kernels):
+        raise _not_linear(layer, "its forward is not one convolution with one kernel")
+    to_one, to_other, to_both, to_nothing = answers
+    difference = (to_both - (to_one + to_other - to_nothing)).abs().max()
+    if not difference <= 1e-6 * to_both.abs().max() + 1e-12:
+        raise _not_linear(layer, "a probe found it not linear in its input")
+    with torch.no_grad():
+        if convolve_as(probed, torch.zeros_like(_probes(probed)[0]), kernels[0], None).any():
+            raise _not_linear(layer, "it adds a constant of its own")
 
 
 def forward_alone(layer: nn.Conv2d, kernel: Tensor) -> nn.Module:

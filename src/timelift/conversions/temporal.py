@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from timelift.conversions.padding import TimePadding, pad_time
+from timelift.conversions.past import check_causal, with_past
 
 
 class TemporalConv(nn.Module):
@@ -29,13 +30,24 @@ class TemporalConv(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Convolve every place of the map through time."""
-        kernel = self.weight.shape[2]
-        padded = pad_time(clip, kernel, self.stride, self.padding, self.causal)
+        return self._convolved(pad_time(clip, self.weight.shape[2], self.stride, self.padding, self.causal))
+
+    def check_stream(self) -> None:
+        """Raise a ConversionError for what cannot be advanced piece by piece."""
+        check_causal(self.weight.shape[2], self.stride, self.padding, self.causal)
+
+    def advance(self, clip: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The next frames of a stream, and the inputs that those behind them see."""
+        self.check_stream()
+        seen, past = with_past(clip, past, self.weight.shape[2], self.padding)
+        return self._convolved(seen), past
+
+    def _convolved(self, padded: Tensor) -> Tensor:
         columns = padded.flatten(3)  # (B, C, T, H*W)
         out = nn.functional.conv2d(
             columns, self.weight.squeeze(-1), stride=(self.stride, 1), groups=self.groups
         )
-        return out.unflatten(3, clip.shape[3:])
+        return out.unflatten(3, padded.shape[3:])
 
     def extra_repr(self) -> str:
         """What print(network) shows."""

@@ -32,6 +32,7 @@ class Drawn:
     flip: bool
     matrix: Matrix | None  # None: no affine motion
     order: tuple[int, ...] | None  # None: time's own
+    colours: tuple[float, ...] | None = None  # along each principal colour, smallest first; None: no shift
 
 
 def draw(
@@ -46,6 +47,7 @@ def draw(
     """
     share, down, right, flip, *motion = rng.random(9)
     order = tuple(rng.permutation(clip_format.frames).tolist())
+    colours = tuple((augmentation.pca_noise * rng.standard_normal(clip_format.channels)).tolist())
     if augmentation.random_crop:
         square = _random_square(augmentation.crop_scale, (share, down, right), frame_size)
     else:
@@ -56,6 +58,7 @@ def draw(
         flip=bool(flip < augmentation.flip),
         matrix=_motion(augmentation, clip_format.size, motion),
         order=order if augmentation.shuffle_frames else None,
+        colours=colours if augmentation.pca_noise else None,
     )
 
 
@@ -68,6 +71,8 @@ def apply(drawn: Drawn, frames: np.ndarray) -> np.ndarray:
         clip = _moved(clip, drawn.matrix)
     if drawn.order is not None:
         clip = clip[list(drawn.order)]
+    if drawn.colours is not None:
+        clip = _recoloured(clip, drawn.colours)
     return np.ascontiguousarray(clip)
 
 
@@ -162,3 +167,16 @@ def _moved(clip: np.ndarray, matrix: Matrix) -> np.ndarray:
         warped = cv2.warpAffine(source, np.array(matrix).reshape(2, 3), (size, size), flags=cv2.INTER_LINEAR)
         out[...] = warped.reshape(out.shape)
     return moved
+
+
+def _recoloured(clip: np.ndarray, amounts: tuple[float, ...]) -> np.ndarray:
+    """All pixels shifted by one colour: each principal colour of the clip, by its amount times its variance.
+
+    Variances are those of pixels on the 0..1 scale, as Krizhevsky et al. 2012 took them over ImageNet.
+    """
+    pixels = clip.reshape(-1, clip.shape[-1]) / 255.0
+    variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(pixels, rowvar=False, bias=True)))
+    largest = np.abs(directions).argmax(axis=0)
+    directions *= np.sign(np.take_along_axis(directions, largest[None], axis=0))  # eigh's signs are arbitrary
+    shift = directions @ (np.array(amounts) * variances)  # (C,)
+    return np.clip(np.rint(clip + 255 * shift), 0, 255).astype(np.uint8)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from timelift.records import DataError, Manifest, Predictions, UsageError
+from timelift.records.fusion import Fusion
 
 
 class Clips(Protocol):
@@ -31,12 +32,14 @@ def evaluate(
     device: torch.device | str,
     progress: Progress | None = None,
     batch_views: int = 8,
+    fusion: Fusion = "mean",
 ) -> Predictions:
     """The network's logits for every view of every video of the manifest, in its order.
 
     `model` (B, C, T, H, W) -> (B, classes) stands on `device` already; it is put in eval mode for the time
     of the call, and every submodule back as it was. `normalise` makes the network's input of a batch of
     uint8 views, on `device`. Videos may differ in their number of views: the rest of `clip_logits` is NaN.
+    fusion: how a video's views become one score, the recipe's `views.fusion`.
 
     Raises:
         UsageError: if clips and manifest are not the same videos.
@@ -58,6 +61,7 @@ def evaluate(
         labels=labels,
         classes=manifest.classes,
         clip_logits=padded(per_video),
+        fusion=fusion,
     )
 
 

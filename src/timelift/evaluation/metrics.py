@@ -52,7 +52,7 @@ def summary(predictions: Predictions) -> dict[str, float]:
     """Every metric under its name, at both levels, as fractions.
 
     "acc/top1/clip" judges every view alone (a video with more views counts more often); "acc/top1/video"
-    judges the mean over a video's views of the softmax. With fewer than 5 classes top-5, and the average
+    judges the softmax of a video's views, fused into one. With fewer than 5 classes top-5, and the average
     error that is made of it, are left out.
     """
     video = _at_level("video", predictions.scores(), predictions.labels)

@@ -6,6 +6,7 @@ import re
 import torch
 from torch import Tensor, nn
 
+from timelift.clip import ClipBatch
 from timelift.conversions.errors import ClipTooShort, ConversionError
 from timelift.networks.trace import Layer
 from timelift.records.errors import UsageError
@@ -100,10 +101,10 @@ def check_lengths(video: nn.Module, frames: Tensor) -> None:
             module.register_forward_hook(lambda m, a, o: running.pop() and None),
         )
     ]
-    clip = torch.zeros(2, frames.shape[1], 16, *frames.shape[2:], device="meta", dtype=frames.dtype)
+    clip = torch.zeros(2 * 16, *frames.shape[1:], device="meta", dtype=frames.dtype)
     try:
-        with torch.no_grad():
-            twin(clip)
+        with ClipBatch(2), torch.no_grad():
+            twin.get_submodule("image_net")(clip)  # not the model's forward, which would look for the shortest clip
     except ClipTooShort:
         return  # 16 frames are few for this network; its own forward says how many it takes
     except RuntimeError as error:

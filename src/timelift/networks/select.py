@@ -175,6 +175,21 @@ class Cycle:
         raise UsageError(f"{self!r} has no single layer's answer: use it in lift, with or without a place")
 
 
+@dataclass(frozen=True)
+class Tokens(_Placed):
+    """The norms over the last dimension of tokens in the trunk, each run once a frame: TokenConv's place."""
+
+    def __repr__(self) -> str:
+        return "tokens"
+
+    def choose(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """The norms on (frames, N, D) or (frames, H, W, D), outside attention."""
+        return tuple(layer for layer in layers if layer.tokens and layer.calls == 1)
+
+
+tokens = Tokens()
+
+
 def first(n: int) -> First:
     """The first n convolutions; n is at least 1."""
     if n < 1:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from timelift.networks.tokens import are_tokens, token_norms, token_size
 from timelift.records.errors import UsageError
 
 _SIZES = (224, 112, 64, 32, 28)  # tried in turn for a network that does not say its input size
@@ -22,9 +23,11 @@ _STAGE = re.compile(r"(?:^|\.)(?:layer|stages?|blocks?|denseblock|features\.dens
 
 @dataclass(frozen=True)
 class Layer:
-    """A module that took a map (N, C, H, W) and gave a map, as it was run first.
+    """A module that took a map (N, C, H, W) and gave a map, or a norm on tokens, as it was run first.
 
     fed_by: the modules whose answer it took, untouched, in any of its calls; "" is the network's own input.
+    tokens: it is a norm over the last dimension of (frames, ..., D), outside attention.
+    per_frame: maps that it took for one frame; above 1, heads or windows are folded into the batch (MViT).
     """
 
     name: str
@@ -36,6 +39,8 @@ class Layer:
     head: bool  # gives the classes
     calls: int
     fed_by: tuple[str, ...]
+    tokens: bool = False
+    per_frame: int = 1
 
     @property
     def is_conv(self) -> bool:
@@ -49,9 +54,9 @@ class Layer:
 
     @property
     def on_maps(self) -> bool:
-        """Whether it stands in the trunk: neither gate nor head, and no 1 x 1 kernel on a 1 x 1 map."""
+        """Whether it stands in the trunk: neither gate nor head, on one map a frame, not 1 x 1 on 1 x 1."""
         pooled = self.is_pointwise and self.input_size == (1, 1)
-        return not self.gate and not self.head and not pooled
+        return not self.gate and not self.head and not pooled and self.per_frame == 1
 
 
 def trace(net: nn.Module, example: Tensor | None = None) -> tuple[tuple[Layer, ...], Tensor]:
@@ -88,7 +93,7 @@ def _traced(net: nn.Module, example: Tensor | None) -> tuple[tuple[Layer, ...], 
     problem: Exception | None = None
     for frames in tries:
         try:
-            return _with_stages(_run(net, frames)), frames
+            return _with_stages(_run(net, _several(frames))), frames
         except Exception as error:  # the network's own, kept for the message
             problem = problem or error
     shapes = ", ".join(str(tuple(t.shape)) for t in tries)
@@ -98,27 +103,39 @@ def _traced(net: nn.Module, example: Tensor | None) -> tuple[tuple[Layer, ...], 
     ) from problem
 
 
+def _several(frames: Tensor) -> Tensor:
+    """Two frames for one: a first dimension of 1 would not tell frames from windows or a table."""
+    return frames if len(frames) > 1 else frames.expand(2, -1, -1, -1)
+
+
 def _run(net: nn.Module, frames: Tensor) -> list[dict]:
     names = {module: name for name, module in reversed(list(net.named_modules())) if name}
     found: dict[str, dict] = {}
+    norms = token_norms(net)
     makers = _Makers()
     makers.note(frames, "")
 
     def before(module: nn.Module, args: tuple) -> None:
         name = names[module]
-        if not (args and isinstance(args[0], Tensor) and args[0].dim() == 4):
+        if not (args and isinstance(args[0], Tensor)):
             return
-        size = tuple(args[0].shape[2:])
-        row = {"name": name, "module": module, "input_size": size, "fed_by": (), "calls": 0}
-        row = found.setdefault(name, row)
+        tokens = module in norms and are_tokens(module, args[0], len(frames))
+        if not tokens and args[0].dim() != 4:
+            return
+        size = token_size(args[0]) if tokens else tuple(args[0].shape[2:])
+        row = {"name": name, "module": module, "input_size": size, "fed_by": (), "calls": 0, "per_frame": 1}
+        row = found.setdefault(name, row | {"tokens": tokens})
         row["calls"] += 1
+        row["per_frame"] = max(row["per_frame"], -(-len(args[0]) // len(frames)))
         row["fed_by"] += makers.of(args[0])
 
     def after(module: nn.Module, args: tuple, output: object) -> None:
+        row = found.get(names[module], {"tokens": False})
+        if isinstance(output, Tensor) and row["tokens"]:
+            row.setdefault("output_size", token_size(output))
         if isinstance(output, Tensor) and output.dim() == 4:
             makers.note(output, names[module])
-            if names[module] in found:
-                found[names[module]].setdefault("output_size", tuple(output.shape[2:]))
+            row.setdefault("output_size", tuple(output.shape[2:]))
 
     hooks = [m.register_forward_pre_hook(before) for m in names]
     hooks += [m.register_forward_hook(after) for m in names]

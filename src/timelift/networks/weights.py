@@ -177,7 +177,11 @@ def fit_channels(net: nn.Module, in_channels: int, input_size: tuple[int, ...] |
 def _change_channels(name: str, conv: nn.Module, in_channels: int) -> None:
     if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
         raise UsageError(f"{name} has groups: its input channels cannot be changed to {in_channels}")
-    with torch.no_grad():
-        mean = conv.weight.mean(dim=1, keepdim=True)
-        weight = mean.repeat(1, in_channels, 1, 1) * (conv.in_channels / in_channels)
+    weight = with_channels(conv.weight.detach(), in_channels)
     conv.in_channels, conv.weight = in_channels, nn.Parameter(weight)
+
+
+def with_channels(kernel: Tensor, channels: int) -> Tensor:
+    """A kernel (C', C, h, w) for another number of channels: the mean over C, scaled to keep the sum."""
+    mean = kernel.mean(dim=1, keepdim=True)
+    return mean.repeat(1, channels, 1, 1) * (kernel.shape[1] / channels)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from timelift.records.fusion import Fusion, fused
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -20,10 +22,11 @@ class Predictions:
     labels: np.ndarray  # (videos,) int64
     classes: tuple[str, ...]
     clip_logits: np.ndarray
+    fusion: Fusion = "mean"  # the recipe's views.fusion
 
     def scores(self) -> np.ndarray:
-        """Video level: (videos, classes), the mean over its views of the softmax."""
-        return np.nanmean(softmax(self.clip_logits), axis=1)
+        """Video level: (videos, classes), the softmax of its views, fused into one."""
+        return fused(softmax(self.clip_logits), self.fusion)
 
     def correct(self) -> np.ndarray:
         """Video level: (videos,) float64, 1.0 where the highest score is the label's."""
@@ -49,6 +52,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
             labels=predictions.labels,
             classes=np.array(predictions.classes),
             clip_logits=predictions.clip_logits.astype(np.float32),
+            fusion=np.array(predictions.fusion),
         )
     os.replace(partial, path)
 
@@ -62,4 +66,5 @@ def read_predictions(path: Path) -> Predictions:
             labels=stored["labels"],
             classes=tuple(stored["classes"].tolist()),
             clip_logits=stored["clip_logits"],
+            fusion=stored["fusion"].item() if "fusion" in stored else "mean",  # older files have none
         )

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from timelift.records.errors import UsageError
+from timelift.records.fusion import Fusion
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -39,6 +40,7 @@ class Augmentation:
     translate: float = 0.0  # uniform in +-, share of the size
     scale: float = 0.0  # uniform in 1 +-
     shear_degrees: float = 0.0
+    pca_noise: float = 0.0  # std of a shift along the clip's principal colours (Krizhevsky et al. 2012)
     temporal_jitter: bool = True  # a random start of the clip, else the middle one
     shuffle_frames: bool = False  # destroys the order of time; for control experiments
 
@@ -52,6 +54,7 @@ class Views:
     clips: int = 1
     crops: Literal["centre", "three", "ten"] = "centre"
     window_stride: int = 0
+    fusion: Fusion = "mean"  # of a video's views; sci weights each by how sure it is (Sun et al. 2015)
 
     __pydantic_config__ = _STRICT
 
@@ -84,6 +87,8 @@ class Optimisation:
     mixup: float = 0.0  # alpha of the Beta distribution; 0 is off
     ema: float = 0.0  # decay of the averaged weights, 0 is off
     clip_gradient: float = 0.0  # largest norm, 0 is off
+    max_norm: float = 0.0  # of the weights into each unit of a fully connected layer, 0 is off
+    unit_norm: bool = False  # filters of 1x1 convolutions are kept at norm 1
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     early_stopping_patience: int = 0  # epochs without a better validation accuracy; 0 is off
 

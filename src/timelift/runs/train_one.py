@@ -13,7 +13,7 @@ from torch import nn
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import parameters
-from timelift.evaluation.evaluate import evaluate
+from timelift.evaluation.evaluate import Clips, evaluate
 from timelift.evaluation.metrics import summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
@@ -165,7 +165,7 @@ class _Judge:
 
     def predictions(self, model: nn.Module, manifest: Manifest) -> Predictions:
         clips = EvaluationClips(manifest, self.recipe, self.frames)
-        return evaluate(model, clips, manifest, normalise=self.normalise, device=self.device)
+        return self._evaluate(model, clips, manifest)
 
     def accuracy(self, model: nn.Module, manifest: Manifest) -> float:
         found = self.predictions(model, manifest)
@@ -174,7 +174,11 @@ class _Judge:
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:
         clips = EvaluationClips(manifest, self.recipe, self.frames)
         others = [
-            evaluate(model, changed, manifest, normalise=self.normalise, device=self.device)
+            self._evaluate(model, changed, manifest)
             for changed in (shuffled(clips, seed=0), backwards(clips), frozen(clips))
         ]
         return time_use(ordered, *others).metrics()
+
+    def _evaluate(self, model: nn.Module, clips: Clips, manifest: Manifest) -> Predictions:
+        fusion = self.recipe.views.fusion
+        return evaluate(model, clips, manifest, normalise=self.normalise, device=self.device, fusion=fusion)

@@ -38,6 +38,7 @@ class Counted:
 
     parameters: int
     multiply_adds: int
+    of_convolutions: int  # multiply-adds without the fully connected layers
     sizes: dict[str, tuple[int, int, int]]  # module of the network -> (T, H, W) behind it
 
 
@@ -55,33 +56,52 @@ def count(name: str, options: dict[str, Any], clip: Shape) -> Counted:
         model(frames)
     for hook in hooks:
         hook.remove()
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Counted(parameters, counter.get_total_flops() // 2, sizes)
+    by_operator = counter.get_flop_counts()["Global"]
+    convolutions = sum(flops for operator, flops in by_operator.items() if "conv" in str(operator))
+    return Counted(_parameters(model), counter.get_total_flops() // 2, convolutions // 2, sizes)
 
 
 def figures(published: Published) -> Iterator[Figure]:
     """Each figure of a published row beside ours."""
-    clip = published.clip or SYSTEMS[published.system].clip
-    ours = count(published.system, dict(published.options), clip)
     options = ", ".join(f"{key}={value!r}" for key, value in published.options.items())
 
     def figure(what: str, mine: str, theirs: str) -> Figure:
         return Figure(published.system, options, what, mine, theirs, published.source, published.explained)
 
+    if published.of is not None or published.part:
+        what = f"parameters of {published.part or 'the module'}"
+        yield figure(what, f"{_of_part(published):,}", f"{published.parameters:,}")
+        return
+    clip = published.clip or SYSTEMS[published.system].clip
+    ours = count(published.system, dict(published.options), clip)
     if published.parameters is not None:
         yield figure("parameters", f"{ours.parameters:,}", f"{published.parameters:,}")
     if published.mega_parameters is not None:
         mega = f"{ours.parameters / 1e6:.2f} M"
         yield figure("parameters", mega, f"{published.mega_parameters:.2f} M")
     if published.gmacs is not None:
-        digits = published.decimals
-        shape = " x ".join(map(str, clip))
-        mine, theirs = f"{ours.multiply_adds / 1e9:.{digits}f}", f"{published.gmacs:.{digits}f}"
-        yield figure(f"GMAC of {shape}", mine, theirs)
+        digits, shape = published.decimals, " x ".join(map(str, clip))
+        counted = ours.multiply_adds if published.dense else ours.of_convolutions
+        of = "" if published.dense else ", convolutions"
+        yield figure(f"GMAC of {shape}{of}", f"{counted / 1e9:.{digits}f}", f"{published.gmacs:.{digits}f}")
     for module, size in published.sizes.items():
         came = ours.sizes.get(module)
         mine = "no such module" if came is None else " x ".join(map(str, came))
         yield figure(f"T x H x W behind {module}", mine, " x ".join(map(str, size)))
+
+
+def _of_part(published: Published) -> int:
+    """Parameters of a row's own module, or of a part of the system's network."""
+    with torch.device("meta"):
+        if published.of is not None:
+            module = published.of()
+        else:
+            module = create_model(published.system, **published.options).image_net
+    return _parameters(module.get_submodule(published.part))
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _modules(model: VideoModel) -> list[tuple[str, nn.Module]]:

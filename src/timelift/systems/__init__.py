@@ -12,11 +12,47 @@ from timelift.lifting import VideoModel
 from timelift.networks.facts import ImageFacts
 from timelift.networks.weights import classifier_names
 from timelift.records.errors import UsageError
-from timelift.systems import lenet5
+from timelift.systems import (
+    c3d,
+    composite_lstm,
+    flow,
+    fstcn,
+    i3d,
+    lenet5,
+    lstm,
+    ltc,
+    mansimov,
+    mansimov_lstm,
+    p3d,
+    r2plus1d,
+    r3d,
+    rcn,
+    s3d,
+    s3d_v3,
+    slowfast,
+)
 from timelift.systems.system import Published, System
 from timelift.systems.weights import started
 
-_FILES: tuple[Any, ...] = (lenet5,)  # one file a paper: SYSTEMS and PUBLISHED
+_FILES: tuple[Any, ...] = (  # one file a paper: SYSTEMS and PUBLISHED
+    c3d,
+    composite_lstm,
+    flow,
+    fstcn,
+    i3d,
+    lenet5,
+    lstm,
+    ltc,
+    mansimov,
+    mansimov_lstm,
+    p3d,
+    r2plus1d,
+    r3d,
+    rcn,
+    s3d,
+    s3d_v3,
+    slowfast,
+)
 
 SYSTEMS: dict[str, System] = {name: system for file in _FILES for name, system in file.SYSTEMS.items()}
 PUBLISHED: tuple[Published, ...] = tuple(row for file in _FILES for row in file.PUBLISHED)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from timelift.lifting import VideoModel, mean_consensus
-from timelift.networks.weights import load_strictly
+from timelift.networks.weights import load_strictly, with_channels
 from timelift.records.errors import UsageError
 from timelift.systems.system import State
 
@@ -43,7 +43,8 @@ def all_new(model: VideoModel) -> VideoModel:
 def take_image_weights(net: nn.Module, state: State, last: str) -> tuple[str, ...]:
     """Load an image network's weights strictly; the names of the tensors that stay new.
 
-    last: the name of the last layer, which stays new where its classes are others than the weights'.
+    last: the name of the last layer, which stays new where its classes are others than the weights'. A kernel
+    of RGB for a network of other input channels is fitted as `image_network` fits it.
 
     Raises:
         UsageError: naming the keys that are missing, too many, or of another shape.
@@ -51,7 +52,11 @@ def take_image_weights(net: nn.Module, state: State, last: str) -> tuple[str, ..
     own, tensors = net.state_dict(), dict(state)
     names = [f"{last}.{name}" for name, _ in net.get_submodule(last).named_parameters()]
     fresh = tuple(n for n in names if n not in tensors or tensors[n].shape != own[n].shape)
-    load_strictly(net, tensors | {name: own[name] for name in fresh}, "the image network's weights")
+    tensors |= {name: own[name] for name in fresh}
+    for name, kernel in tensors.items():
+        if name in own and kernel.dim() == 4 and kernel.shape[1] == 3 != own[name].shape[1]:
+            tensors[name] = with_channels(kernel, own[name].shape[1])
+    load_strictly(net, tensors, "the image network's weights")
     return fresh
 
 

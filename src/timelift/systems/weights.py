@@ -47,10 +47,9 @@ def started(
             raise UsageError(
                 f"{name} has no Kinetics-400 weights to be had: give weights=FILE or weights=None"
             )
-        state = layout.keys(video_state(layout.download))
-        return _loaded(name, system, state, options, layout.download), Start(
-            f"Kinetics-400 ({layout.download})", *_KINETICS
-        )
+        state = video_state(layout.download)
+        model = _of_layout(name, system, layout, state, options, layout.download)
+        return model, Start(f"Kinetics-400 ({layout.download})", *(layout.pixels or _KINETICS))
     given, source = (
         (weights, "a state dict")
         if isinstance(weights, Mapping)
@@ -64,12 +63,13 @@ def _from_state(
 ) -> tuple[VideoModel, Start]:
     layout = _layout_of(system, state)
     if layout is not None:
-        model = _loaded(name, system, layout.keys(state), options, f"{source} ({layout.name})")
-        return model, Start(f"{source}, of {layout.name}", *_KINETICS)
+        model = _of_layout(name, system, layout, state, options, f"{source} ({layout.name})")
+        return model, Start(f"{source}, of {layout.name}", *(layout.pixels or _KINETICS))
     if _is_of_images(state, "image_net." in next(iter(state), "")):
         if system.image is None:
             raise UsageError(f"{source} holds 2-D weights, and {name} has no image network to take them")
-        return _through_start(name, system, state, options, source), Start(f"{source} (2-D)", *_IMAGENET)
+        pixels = system.image.pixels or _IMAGENET
+        return _through_start(name, system, state, options, source), Start(f"{source} (2-D)", *pixels)
     return _loaded(name, system, state, options, source), Start(source)
 
 
@@ -84,14 +84,16 @@ def _is_of_images(state: State, own: bool) -> bool:
 
 
 def _from_imagenet(name: str, system: System, options: dict[str, Any]) -> tuple[VideoModel, Start]:
-    if system.image is None:
+    network = "" if system.image is None else options.get("network", system.image.network)
+    if not network:
         raise UsageError(
             f"{name} has no image network with ImageNet weights: give weights=FILE or weights=None"
         )
-    image = image_network(system.image.network, weights="imagenet")
+    image = image_network(network, weights="imagenet")
     facts = facts_of(image)
-    model = _through_start(name, system, image.state_dict(), options, system.image.network)
-    return model, Start(f"{system.image.network}: {facts.started_from}", facts.mean, facts.std)
+    model = _through_start(name, system, image.state_dict(), options, network)
+    pixels = (system.image and system.image.pixels) or (facts.mean, facts.std)
+    return model, Start(f"{network}: {facts.started_from}", *pixels)
 
 
 def _through_start(
@@ -104,6 +106,12 @@ def _through_start(
     except KeyError as error:
         raise UsageError(f"{source} does not fit {name}: key {error} is missing") from error
     return _built(name, system, options | {"image_state": renamed})
+
+
+def _of_layout(
+    name: str, system: System, layout: Layout, state: State, options: dict[str, Any], source: str
+) -> VideoModel:
+    return _loaded(name, system, layout.keys(state), {**layout.options(state), **options}, source)
 
 
 def _loaded(name: str, system: System, state: State, options: dict[str, Any], source: str) -> VideoModel:

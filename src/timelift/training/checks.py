@@ -22,6 +22,7 @@ _AT_LEAST = {
     "mixup": 0,
     "ema": 0,
     "clip_gradient": 0,
+    "max_norm": 0,
     "early_stopping_patience": 0,
 }
 _BELOW_ONE = ("momentum", "label_smoothing", "ema")

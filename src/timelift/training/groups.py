@@ -63,9 +63,13 @@ def parameter_groups(model: nn.Module, groups: Mapping[str, str], choices: Optim
 
 
 def is_norm_or_bias(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter is a bias or a norm's scale, which weight decay would only pull off its task."""
+    """Whether a parameter is a bias or a norm's scale, which weight decay would only pull off its task.
+
+    A module whose parameters do not rest at zero says so: `decays = False`, as the motions of Transform.
+    """
     norm = isinstance(module, nn.LayerNorm | nn.RMSNorm)  # the norms whose scale can have more than one axis
-    return norm or parameter.ndim <= 1 or name.split(".")[-1].endswith("bias")
+    exempt = norm or not getattr(module, "decays", True)
+    return exempt or parameter.ndim <= 1 or name.split(".")[-1].endswith("bias")
 
 
 def build_optimizer(model: nn.Module, groups: Mapping[str, str], choices: Optimisation) -> optim.Optimizer:

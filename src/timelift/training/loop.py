@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from timelift.auxiliary import auxiliary_answers
 from timelift.records import Optimisation, Recipe, TimeliftError
 from timelift.training.batchnorm import batch_norm_notes, batch_norms, synchronised
 from timelift.training.board import board_epoch, board_step, tensorboard
 from timelift.training.checkpoint import identity, read_checkpoint, write_checkpoint
 from timelift.training.checks import check_choices, not_finite
+from timelift.training.constraints import constrain, constraint_notes
 from timelift.training.distributed import (
     add_up,
     add_up_gradients,
@@ -30,7 +32,7 @@ from timelift.training.loading import ClipDataset, load
 from timelift.training.logs import ProgressEvent, append_log, write_log
 from timelift.training.memory import naming_the_batch_that_fits
 from timelift.training.mixup import Mix, draw_mix, mix_clips
-from timelift.training.objective import check_answer, loss_and_hits
+from timelift.training.objective import auxiliary_loss, check_answer, loss_and_hits
 from timelift.training.order import epoch_batches, optimiser_steps, share, upcoming
 from timelift.training.precision import autocast, gradient_scaler
 from timelift.training.result import TrainResult, conclude
@@ -79,7 +81,7 @@ def train(
     device = own_device(device, processes)
     model.to(device)
     normalising = batch_norms(model, groups, still=held_statistics(choices, frozenset()))
-    notes = [*batch_norm_notes(normalising, processes, device)]
+    notes = [*batch_norm_notes(normalising, processes, device), *constraint_notes(model, choices)]
     if choices.dropout is not None and set_dropout(model, choices.dropout) == 0:
         notes.append(f"dropout={choices.dropout} changed nothing: the network has no dropout layer")
     if choices.schedule == "cosine" and choices.warmup_epochs >= choices.epochs:
@@ -139,10 +141,11 @@ def train(
         clip = normalise(clip)  # (B, C, T, H, W), float only from here
         if mix is not None:
             clip = mix_clips(clip, mix)
-        with autocast(choices, device):
+        with autocast(choices, device), auxiliary_answers() as beside:
             logits = model(clip)  # (B, K)
         check_answer(logits, len(clip), highest_label)
         loss, hits = loss_and_hits(logits, labels, choices.label_smoothing, mix)
+        loss = loss + auxiliary_loss(beside, labels, choices.label_smoothing, mix)
         scaler.scale(loss * counts).backward()
         return torch.stack([loss.detach(), hits])
 
@@ -207,6 +210,7 @@ def train(
                         nn.utils.clip_grad_norm_(model.parameters(), choices.clip_gradient)
                     scaler.step(optimizer)
                     scaler.update()
+                    constrain(model, choices)
                     optimizer.zero_grad(set_to_none=True)
 
                 at.step, at.taken = step + 1, at.taken + 1

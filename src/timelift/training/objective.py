@@ -1,8 +1,11 @@
-"""What is minimised: cross-entropy, with label smoothing and with mixed labels."""
+"""What is minimised: cross-entropy, with label smoothing, mixed labels and auxiliary heads."""
+
+from collections.abc import Iterable
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from timelift.auxiliary import Beside
 from timelift.records import UsageError
 from timelift.training.mixup import Mix
 
@@ -22,6 +25,24 @@ def loss_and_hits(logits: Tensor, labels: Tensor, smoothing: float, mix: Mix | N
     other_loss = cross_entropy(logits, others, reduction="sum", label_smoothing=smoothing)
     other_hits = (best == others).sum()
     return mix.share * loss + (1 - mix.share) * other_loss, mix.share * hits + (1 - mix.share) * other_hits
+
+
+def auxiliary_loss(
+    given: Iterable[Beside], labels: Tensor, smoothing: float, mix: Mix | None
+) -> Tensor | float:
+    """The sum of the clips' losses of heads that answer beside the network's own, each times its weight.
+
+    A head's answer to a clip is the mean over its frames. No head, no loss.
+    """
+    return sum(
+        head.weight * loss_and_hits(_per_clip(head.logits, len(labels)), labels, smoothing, mix)[0]
+        for head in given
+    )
+
+
+def _per_clip(logits: Tensor, clips: int) -> Tensor:
+    """(B*T, K) -> (B, K): the mean over frames."""
+    return logits.unflatten(0, (clips, -1)).mean(dim=1)
 
 
 def check_answer(logits: Tensor, clips: int, highest_label: int) -> None:

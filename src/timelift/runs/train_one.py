@@ -105,7 +105,7 @@ def _train(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] |
     recipe = dataclasses.replace(cell.recipe, clip=with_pixels_of(clip, facts))
     normalise = Normalise(recipe.clip.mean, recipe.clip.std)  # type: ignore[arg-type]
     judge = _Judge(recipe, cell.frames, normalise, cell.device)
-    validating = cell.data.selection == "validation"
+    val = manifest.of_split("val")
     result = train(
         model,
         TrainClips(manifest.of_split("train"), recipe, cell.seed, cell.frames),
@@ -114,7 +114,8 @@ def _train(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] |
         seed=cell.seed,
         groups=model.parameter_groups(),
         normalise=normalise,
-        validate=(lambda net, epoch: judge.accuracy(net, manifest.of_split("val"))) if validating else None,
+        validate=(lambda net, epoch: judge.accuracy(net, val)) if val.videos else None,
+        keep_best=cell.data.selection == "validation",
         device=cell.device,
         progress=progress,
     )

@@ -35,7 +35,7 @@ def results(seed: int, runs: int = 5) -> tuple[dict[str, np.ndarray], np.ndarray
     found = {}
     for name in ("first", "second", "third", "fourth"):
         a, b = equal_variants(world, rng)
-        found |= {name: a, f"{name} helped": np.maximum(b, rng.random(b.shape) < 0.3)}
+        found |= {name: a, f"{name} helped": np.maximum(b, rng.random(b.shape) < 0.4)}
     return dict(list(found.items())[: 3 + seed % 5]), group_numbers(world)
 
 

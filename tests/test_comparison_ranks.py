@@ -72,6 +72,14 @@ def test_variants_in_a_clear_order_are_each_alone_and_equal_ones_together():
     assert (same.p, same.groups) == (1.0, ((0, 1, 2, 3),))
 
 
+def test_nobody_is_told_apart_unless_friedmans_test_rejects():
+    s = np.random.default_rng(20).standard_normal((12, 6)) + 0.75 * np.array([1, 0, 0, 0, 0, -1])
+    found = rank_variants(s)
+    assert max(found.ranks) - min(found.ranks) > found.critical_difference
+    assert found.p > 0.05
+    assert len(found.groups) == 1
+
+
 def test_equal_variants_are_told_apart_as_rarely_as_promised():
     told = [len(rank_variants(scores(10, 4, seed)).groups) > 1 for seed in range(150)]
     assert np.mean(told) <= 0.09  # 5 % and two standard errors

@@ -232,6 +232,23 @@ def test_a_place_that_there_is_not_is_named_with_those_there_are(name, option):
         create_model(name, **{option: "3a"})
 
 
+def test_s3d_v3_looks_through_time_behind_kernels_pairs_and_before_forks():
+    found = kernels_in_time(on_meta("s3d_v3"))
+
+    def inside(frames, *places):
+        return {
+            layer.split(".", 1)[1] for layer, k in found.items() if k == frames and place_of(layer) in places
+        }
+
+    assert inside(7, "6b", "6c", "6d", "6e") == {"branch1.conv_7x1", "branch2.conv_1x7", "branch2.second_1x7"}
+    assert inside(7, "7a") == {"branch1.conv_7x1"}
+    assert inside(5, *PLACES_V3) == {"branch1.conv_5x5"}
+    assert inside(3, "5b", "5c", "5d") == {"branch2.conv_3x3", "branch2.second_3x3"}
+    assert inside(3, "6a") == {"branch0.halve", "branch1.conv_3x3", "branch1.halve"}
+    assert inside(3, "7a") == {"branch0.halve", "branch1.halve"}
+    assert inside(3, "7b", "7c") == {"branch1.fork.before", "branch2.conv_3x3", "branch2.fork.before"}
+
+
 def test_joint_kernels_stand_in_for_every_pair():
     model = on_meta("s3d_v3", joint=True)
     shapes = [tuple(m.weight.shape[2:]) for m in model.modules() if getattr(m, "weight", None) is not None]

@@ -7,19 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from heart_tiny import Tiny, frames, seeded
+from heart_tiny import Tiny, seeded
 from timelift import ConversionError, Inflate, every, image_network, lift, named
 from timelift.cli.main import main
-from timelift.testing import wake
+from timelift.networks.trace import other_kernels
 from timelift.testing.layers import Gained
-from timelift.zoo import build, numbers, pool, shapes
+from timelift.zoo import numbers, pool, shapes
 from timelift.zoo.lift_one import lift_one
 from timelift.zoo.page import page
+from timelift.zoo.precision import single_inside
 from timelift.zoo.record import Numbers, Results, Shapes, from_line, read_results, to_line
 from timelift.zoo.run import ZooChoices, run_zoo, with_numbers
 
 LIFTED = Shapes(
-    "resnet18", "resnet", 11, (3, 224, 224), 17, "inflate", 16, 33, {"conv1": "is a Bent that bends"}, "", 1.5
+    "resnet18", "resnet", 11, (3, 224, 224), 17, "inflate", 16, 33, {"conv1": "is a Bent that bends"}
 )
 AWAKE = Numbers("resnet18", (3, 64, 64), 1e-15, {"conv1": 0.5, "fc": 0.25}, 2e-15, 0.75, 1e-15)
 
@@ -112,6 +113,15 @@ def test_a_network_may_ask_its_convolution_for_its_geometry():
     assert video.per_frame(torch.zeros(2, 3, 4, 8, 8)).shape == (2, 4, 128)
 
 
+def test_kernels_that_are_no_conv2d_are_told():
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 2, 2), nn.MaxPool2d(2), nn.Conv1d(4, 4, 3)
+    )
+    assert other_kernels(net) == ("1",)
+    video = lift(net[:3], Inflate(3))
+    assert "kernels that are no Conv2d, left alone: 1" in video.receipt.notes
+
+
 class FoldsHeads(nn.Module):
     """As MViT's pools do: the convolution sees every head as a frame of its own."""
 
@@ -143,8 +153,8 @@ def test_numbers_of_a_network_awake(build_net):
 
 def measured(build_net):
     generator = torch.Generator().manual_seed(0)
-    net = wake(build.awake_weights(seeded(build_net), generator), frames(4))
     with torch.no_grad():
+        net = numbers._awake(seeded(build_net), (3, 32, 32), generator)
         return numbers._measured(Numbers("tiny", (3, 32, 32)), net, generator)
 
 
@@ -155,12 +165,24 @@ def measured(build_net):
         ({"stream": float("nan")}, ("stream",)),
         ({"stream": 2e-8, "rounding": 1e-9}, ()),  # chaotic: its own rounding covers it
         ({"still": 2e-3, "rounding": 1.0}, ("still clip",)),
+        ({"still": 2e-5, "single": True}, ()),
+        ({"stream": 2e-4, "single": True}, ("stream",)),
         ({"damage": {"a": 0.5, "b": 0.0}}, ("damage",)),
         ({"history": 1e-9}, ("history",)),
     ],
 )
 def test_what_is_wrong_is_named(broken, check):
     assert numbers.judged(dataclasses.replace(AWAKE, **broken)).broken == check
+
+
+def test_a_network_that_computes_in_single_precision_is_known():
+    class Casts(nn.LayerNorm):
+        def forward(self, x):
+            return super().forward(x.float().double())
+
+    given = torch.zeros(1, 3, 4, dtype=torch.float64)
+    assert single_inside(Casts(4).double(), given)
+    assert not single_inside(nn.LayerNorm(4).double(), given)
 
 
 def test_a_conversion_that_looks_ahead_is_seen(monkeypatch):
@@ -210,7 +232,7 @@ def test_the_page_says_everything():
         refusing,
         Shapes("vit", "vit", 10, (3, 32, 32), 1, "tokens", 25, 10),
         Shapes("odd", "odd", 10, (3, 32, 32), 1, error="no layer that a conversion takes"),
-        Shapes("lone", "odd", 10**9, (3, 32, 32), 1, "inflate", 1, 10),
+        Shapes("lone", "odd", 10**9, (3, 32, 32), 1, "inflate", 1, 10, others={"Conv3d": 2}),
         Shapes("huge", "resnet", 10**9, (3, 32, 32), 5, "inflate", 5, 10),
         Shapes("young", "young", 1, (3, 32, 32), 5, "inflate", 5, 10),
     ]
@@ -219,6 +241,7 @@ def test_the_page_says_everything():
         dataclasses.replace(AWAKE, name="resnet34", broken=("still clip",), still=0.5),
         Numbers("vit", error="no answer within 180 s"),
         dataclasses.replace(AWAKE, name="young", stream=5e-7, rounding=1e-7),
+        dataclasses.replace(AWAKE, name="lone", stream=5e-7, single=True),
     ]
     text = page(Results({row.name: row for row in rows}, {row.name: row for row in done}))
     for line in (
@@ -229,20 +252,22 @@ def test_the_page_says_everything():
         "| with fewer and no tokens, inflated there | 1 |",
         "| not lifted | 1 |",
         "| layers refused, each with its reason | 2 |",
-        "| numbers: passed | 2 |",
+        "| numbers: passed | 3 |",
         "| numbers: wrong | 1 |",
         "| numbers: none, for a reason below | 1 |",
-        "| numbers: not run yet | 1 |",
+        "| numbers: not run yet | 0 |",
         "| numbers: not asked for, too large | 1 |",
         "| resnet | 3 | 3 | 0 | 1 to 16 | 2 | 1 / 1 / 0 |",
         "| vit | 1 | 0 | 1 | 25 | 0 | 0 / 0 / 1 |",
         "- odd: no layer that a conversion takes",
         "- vit: no answer within 180 s",
         "- resnet18: conv1",
+        "- lone: 2 Conv3d",
         "The layer is a Bent that bends",
     ):
         assert line in text.splitlines(), line
     assert "Chaotic when awake: young." in text
+    assert "In float32 inside, equal within 1e-04 of the largest answer: lone." in text
     assert "- resnet34: still clip (still 5.0e-01" in text
     assert all(len(line) < 300 for line in text.splitlines())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from timelift.networks.trace import Layer
+from timelift.networks.trace import Layer, other_kernels
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def left_alone(
         _listed(
             "several maps a frame, left alone", [x.name for x in layers if x.is_conv and x.per_frame > 1]
         ),
+        _listed("kernels that are no Conv2d, left alone", list(other_kernels(net))),
         _listed("dropout drawn per frame", _dropping(net)),
     ]
     return framewise, tuple(note for note in notes if note)

@@ -65,23 +65,21 @@ def _list(pattern: str) -> None:
 
 
 def _verify(pattern: str) -> None:
-    from timelift.runs.verify import Figure, figures
+    from timelift.runs.verify import VERDICTS, Figure, figures
     from timelift.systems import PUBLISHED
 
     names = _systems(pattern)
     found: list[Figure] = []
-    table = _table("system", "options", "what", "ours", "published", "", "source, or why they differ")
+    table = _table("system", "options", "what", "ours", "published", "", "source, or what is open")
     for row in (row for row in PUBLISHED if row.system in names):
         for figure in figures(row):
             found.append(figure)
-            why = figure.source if figure.verdict == "exact" else figure.explained or figure.source
+            why = figure.explained or figure.source
             table.add_row(
                 figure.system, figure.options, figure.what, figure.ours, figure.published, figure.verdict, why
             )
     _out().print(table)
-    counts = {
-        verdict: sum(f.verdict == verdict for f in found) for verdict in ("exact", "explained", "WRONG")
-    }
+    counts = {verdict: sum(f.verdict == verdict for f in found) for verdict in VERDICTS}
     without = sorted(set(names) - {figure.system for figure in found})
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     print(f"{len(names)} systems, {len(found)} figures: {said}")

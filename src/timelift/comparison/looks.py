@@ -15,6 +15,8 @@ import numpy as np
 from scipy import stats
 
 Spending = Literal["pocock", "obrien-fleming"]
+GRID = np.linspace(-8, 8, 1601)  # of scores
+CELL = GRID[1] - GRID[0]
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,15 @@ def nominal_levels(
 
 def _next_level(levels: list[float], fractions: list[float], spend: float) -> float:
     """The nominal level at which the looks together spend `spend`, found by halving."""
+    if not levels:
+        return spend
+    rejected, density = _before_last(levels, fractions)
     low, high = 0.0, spend
     for _ in range(40):
         middle = (low + high) / 2
-        enough = false_verdict_rate([*levels, middle], fractions) > spend
+        enough = rejected + _mass(density * _outside(middle, fractions[-1])) > spend
         low, high = (low, middle) if enough else (middle, high)
-    return low if levels else spend
+    return low
 
 
 def false_verdict_rate(levels: Sequence[float], fractions: Sequence[float]) -> float:
@@ -89,20 +94,29 @@ def false_verdict_rate(levels: Sequence[float], fractions: Sequence[float]) -> f
     fractions: of the information at each look, growing. By recursive integration over the score's density
     (Armitage, McPherson and Rowe 1969).
     """
-    grid = np.linspace(-8, 8, 1601)
-    step = grid[1] - grid[0]
-    density, before, rejected = np.zeros_like(grid), 0.0, 0.0
-    for level, fraction in zip(levels, fractions, strict=True):
-        gained = math.sqrt(fraction - before)
-        if before == 0:
-            density = stats.norm.pdf(grid, scale=gained)
-        else:
-            density = np.convolve(density, stats.norm.pdf(grid, scale=gained), mode="same") * step
-        bound = stats.norm.isf(level / 2) * math.sqrt(fraction)
-        outside = np.clip((np.abs(grid) - bound) / step + 0.5, 0.0, 1.0)  # share of each cell
-        rejected += float((density * outside).sum() * step)
-        density, before = density * (1 - outside), fraction
-    return rejected
+    rejected, density = _before_last(levels, fractions)
+    return rejected + _mass(density * _outside(levels[-1], fractions[-1]))
+
+
+def _before_last(levels: Sequence[float], fractions: Sequence[float]) -> tuple[float, np.ndarray]:
+    """What looks before the last reject, and the density of the other scores at the last, on `GRID`."""
+    density, rejected = stats.norm.pdf(GRID, scale=math.sqrt(fractions[0])), 0.0
+    for level, fraction, after in zip(levels, fractions, fractions[1:], strict=False):
+        outside = _outside(level, fraction)
+        rejected += _mass(density * outside)
+        gained = stats.norm.pdf(GRID, scale=math.sqrt(after - fraction))
+        density = np.convolve(density * (1 - outside), gained, mode="same") * CELL
+    return rejected, density
+
+
+def _outside(level: float, fraction: float) -> np.ndarray:
+    """The share of each cell of `GRID` that a look at `level` rejects."""
+    bound = stats.norm.isf(level / 2) * math.sqrt(fraction)
+    return np.clip((np.abs(GRID) - bound) / CELL + 0.5, 0.0, 1.0)
+
+
+def _mass(density: np.ndarray) -> float:
+    return float(density.sum() * CELL)
 
 
 def describe_look(look: Look) -> str:

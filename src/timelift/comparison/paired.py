@@ -31,7 +31,6 @@ class PairedDifference:
     groups: int | None  # of videos; a video without a group is its own
     interval_seeds: Interval  # on exactly these videos, trained again
     interval: Interval  # on new videos like these, trained again; without videos equal to interval_seeds
-    interval_equivalence: Interval  # the same at (1 - 2 level)
     level: float  # of the intervals: 0.05 gives 95 %
     alpha: float  # of the study; in a family `level` is smaller
     p: float  # goes with `interval`
@@ -43,7 +42,7 @@ class PairedDifference:
     p_mcnemar: float | None  # one run against one run only
     effect_size: float  # mean / standard deviation over runs, Hedges' correction; nan where there is none
     margin: float
-    equivalent: bool  # interval_equivalence lies inside +-margin
+    equivalent: bool  # `interval` lies inside +-margin
     smallest_detectable: float  # true difference found with 80 % power by a study like this
     runs_to_settle: int | None  # a guess; None: not within 100 runs, or nothing to settle
     verdict: Verdict
@@ -95,8 +94,7 @@ def judge(
 ) -> PairedDifference:
     """The record of one comparison at one level."""
     interval = ev.both_interval(found, level)
-    narrower = ev.both_interval(found, 2 * level)
-    equivalent = -margin < narrower[0] and narrower[1] < margin
+    equivalent = -margin < interval[0] and interval[1] < margin
     verdict = _verdict(found.runs, interval, equivalent)
     variance, df = _variance(found)
     result = PairedDifference(
@@ -108,7 +106,6 @@ def judge(
         groups=found.groups,
         interval_seeds=ev.seeds_interval(found, level),
         interval=interval,
-        interval_equivalence=narrower,
         level=level,
         alpha=alpha,
         p=ev.both_p(found),

@@ -65,6 +65,7 @@ def runs_to_settle(mean: float, parts: Components, level: float, margin: float, 
     expected = [with_runs(parts, runs) for runs in counts]
     error = np.sqrt([one.variance for one in expected])
     df = np.array([one.df for one in expected])
-    different = abs(mean) > stats.t.ppf(1 - level / 2, df) * error
-    equivalent = abs(mean) + stats.t.ppf(1 - level, df) * error < margin
+    bound = stats.t.ppf(1 - level / 2, df)
+    different = abs(mean) > bound * error
+    equivalent = abs(mean) + bound * error < margin
     return next((runs for runs, settled in zip(counts, different | equivalent, strict=True) if settled), None)

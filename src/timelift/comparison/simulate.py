@@ -42,7 +42,7 @@ def group_numbers(world: World) -> np.ndarray:
     return np.repeat(np.arange(len(world.sizes)), world.sizes)
 
 
-def test_sets(world: World, count: int, variants: int, rng: np.random.Generator) -> np.ndarray:
+def draw_test_sets(world: World, count: int, variants: int, rng: np.random.Generator) -> np.ndarray:
     """Logits of every variant on the videos of `count` new test sets: (count, variants, videos)."""
     member = group_numbers(world)
     groups, videos = len(world.sizes), len(member)
@@ -69,5 +69,5 @@ def answers(world: World, logits: np.ndarray, runs: int, rng: np.random.Generato
 
 def equal_variants(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Correctness of two variants of equal worth in one study: two of (runs, videos)."""
-    a, b = answers(world, test_sets(world, 1, 2, rng), world.runs, rng)[0].astype(np.float64)
+    a, b = answers(world, draw_test_sets(world, 1, 2, rng), world.runs, rng)[0].astype(np.float64)
     return a, b

@@ -77,8 +77,7 @@ def _different(result: PairedDifference) -> str:
 def _equivalent(result: PairedDifference) -> str:
     return (
         f"{result.variant} and {result.baseline} are equivalent within {points(result.margin)} points: "
-        f"{_apart(result)} ({percent(2 * result.level)} interval "
-        f"{interval_text(result.interval_equivalence)}; {basis(result)})." + _reach(result)
+        f"{_apart(result)} ({_interval_clause(result)})." + _reach(result)
     )
 
 

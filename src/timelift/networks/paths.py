@@ -104,9 +104,7 @@ def check_lengths(video: nn.Module, frames: Tensor) -> None:
     clip = torch.zeros(2 * 16, *frames.shape[1:], device="meta", dtype=frames.dtype)
     try:
         with ClipBatch(2), torch.no_grad():
-            twin.get_submodule("image_net")(
-                clip
-            )  # not the model's forward, which would look for the shortest clip
+            twin.get_submodule("image_net")(clip)  # the model's forward would look for the shortest clip
     except ClipTooShort:
         return  # 16 frames are few for this network; its own forward says how many it takes
     except RuntimeError as error:

@@ -76,6 +76,18 @@ def trace(net: nn.Module, example: Tensor | None = None) -> tuple[tuple[Layer, .
             module.training = training
 
 
+def other_kernels(net: nn.Module) -> tuple[str, ...]:
+    """Modules with a spatial kernel of their own that are no Conv2d: CondConv2d, ConvTranspose2d, Conv3d."""
+    return tuple(
+        name
+        for name, module in net.named_modules()
+        if not isinstance(module, nn.Conv2d)
+        and isinstance(getattr(module, "weight", None), Tensor)
+        and isinstance(size := getattr(module, "kernel_size", None), tuple)
+        and sum(side > 1 for side in size) > 1
+    )
+
+
 def example_frames(net: nn.Module) -> list[Tensor]:
     """Frames to try a network with: of the size that it names, else of usual sizes."""
     facts = getattr(net, "image_facts", None)

@@ -11,6 +11,8 @@ from timelift.lifting import VideoModel
 from timelift.systems import SYSTEMS, create_model
 from timelift.systems.system import Published, Shape
 
+VERDICTS = ("exact", "one reading", "explained", "WRONG")
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -26,9 +28,9 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """exact, explained (a reading that the papers leave open), or WRONG."""
+        """exact, one reading (met, of several that the papers leave open), explained (not met), or WRONG."""
         if self.ours == self.published:
-            return "exact"
+            return "one reading" if self.explained else "exact"
         return "explained" if self.explained else "WRONG"
 
 

@@ -115,6 +115,6 @@ PUBLISHED = (
         f"{_XIE}, Table 1",
         mega_parameters=12.06,
         gmacs=107.89,
-        explained="quoted from memory of the paper; no released layout, and no padding, gives these figures",
+        explained="a quoted figure, not checked in the paper; no released layout, and no padding, gives it",
     ),
 )

@@ -2,7 +2,7 @@
 
 Causal, without stride or pool through time: a clip may have any length, and a stream needs no frame to come.
 The half in h_t = (W h_{t-1} + x_t) / 2, the places in ResNet-50, RCLSTM and RCGRU are those of the authors'
-detector, 3D-RetinaNet; the paper's own equation is not at hand.
+detector, 3D-RetinaNet; we have not seen the paper's own equation.
 """
 
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from timelift.conversions import Recur
+from timelift.conversions import Inflate, Recur
 from timelift.lifting import VideoModel, lift
 from timelift.networks.resnet import resnet
 from timelift.networks.select import Rule, named
@@ -72,6 +72,15 @@ SYSTEMS = {
 
 _SIZES_18 = {"layer1": (8, 56, 56), "layer2": (8, 28, 28), "layer3": (8, 14, 14), "layer4": (8, 7, 7)}
 
+_DETECTOR = "the authors' 3D-RetinaNet"
+
+
+def _i3d_in_its_places() -> VideoModel:
+    """The baseline beside RCN-50: 3x1x1 convolutions in the places of its recurrences."""
+    rules = [Inflate(3) @ named(place) for place in _in_bottlenecks()]
+    return lift(resnet(50, stem_pool=True), *rules, example=torch.zeros(1, 3, 64, 64))
+
+
 PUBLISHED = (
     Published("rcn_18", f"{_PAPER}, 12.8 M", parameters=12_774_352, gmacs=15.24, sizes=_SIZES_18),
     Published(
@@ -81,5 +90,7 @@ PUBLISHED = (
         parameters=12_778_448,
         explained="with a recurrence behind the stem too; 12.8 M is the rounded number of both readings",
     ),
-    Published("rcn_50", "the authors' 3D-RetinaNet", parameters=25_093_584),
+    Published("rcn_50", _DETECTOR, parameters=25_093_584),
+    Published("rcn_50", f"{_DETECTOR}: in 2-D", parameters=24_327_632, of=partial(resnet, 50)),
+    Published("rcn_50", f"{_DETECTOR}: its I3D", parameters=29_054_416, of=_i3d_in_its_places),
 )

@@ -111,7 +111,7 @@ SYSTEMS = {
 }
 
 _RELEASED = "the released PyTorch networks"
-_FROM_MEMORY = "quoted from memory of the paper; no layout that was released gives these figures"
+_QUOTED = "a quoted figure, not checked in the paper; no layout that was released gives it"
 _SIZES = {
     "conv_1a": (32, 112, 112),
     "pool_3a": (32, 28, 28),
@@ -132,6 +132,6 @@ PUBLISHED = (
         parameters=8_310_064,
         gmacs=64.18,
     ),
-    Published("s3d", f"{_PAPER}, Table 2", mega_parameters=8.77, gmacs=66.38, explained=_FROM_MEMORY),
-    Published("s3dg", f"{_PAPER}, Table 2", mega_parameters=11.56, gmacs=71.38, explained=_FROM_MEMORY),
+    Published("s3d", f"{_PAPER}, Table 2", mega_parameters=8.77, gmacs=66.38, explained=_QUOTED),
+    Published("s3dg", f"{_PAPER}, Table 2", mega_parameters=11.56, gmacs=71.38, explained=_QUOTED),
 )

@@ -31,7 +31,7 @@ def epoch_batches(clips: int, batch: int, smallest: int, seed: int, epoch: int) 
 
 
 def drawn_anew(batches: list[list[int]], seed: int, epoch: int) -> list[list[int]]:
-    """Batches of the same sizes, each from an order of its own of all their clips (Ras et al. 2018, their code).
+    """Batches of the same sizes, each from an order of its own of all clips (Ras et al. 2018, their code).
 
     A clip may come several times in an epoch, or never.
     """

@@ -63,8 +63,8 @@ def _tries(name: str) -> Iterator[tuple[tuple[int, ...], dict[str, int]]]:
     yield (channels, *native), {}
 
 
-def awake_weights(net: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Every dense layer and convolution drawn by its number of inputs (He et al. 2015), in place.
+def awake_weights(net: nn.Module, gain: float, generator: torch.Generator) -> nn.Module:
+    """Every dense layer and convolution drawn with variance gain / inputs (2: He et al. 2015), in place.
 
     Heads and gates that start at zero, and matrices of 0.02, would hide the layers before them.
     """
@@ -72,5 +72,5 @@ def awake_weights(net: nn.Module, generator: torch.Generator) -> nn.Module:
         for module in net.modules():
             if isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and module.weight.dim() > 1:
                 inputs = module.weight[0].numel()
-                module.weight.normal_(0, (2 / inputs) ** 0.5, generator=generator)
+                module.weight.normal_(0, (gain / inputs) ** 0.5, generator=generator)
     return net

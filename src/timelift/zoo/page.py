@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from timelift.zoo.numbers import EXACT, FELT, ROUNDED
+from timelift.zoo.numbers import EXACT, FELT, ROUNDED, SINGLE
 from timelift.zoo.record import Numbers, Results, Shapes
 from timelift.zoo.run import NUMBERS_UP_TO, with_numbers
 
@@ -43,6 +43,14 @@ def page(results: Results) -> str:
         _named("Wrong numbers", {name: _failed(row) for name, row in numbers.items() if row.broken}),
         _named("No numbers", {name: row.error for name, row in numbers.items() if row.error}),
         _refusals(shapes),
+        _named(
+            "Kernels that are no Conv2d, left on frames",
+            {
+                row.name: ", ".join(f"{n} {kind}" for kind, n in row.others.items())
+                for row in shapes
+                if row.others
+            },
+        ),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -74,19 +82,25 @@ def _totals(shapes: list[Shapes], numbers: dict[str, Numbers]) -> str:
 
 def _rounded(numbers: dict[str, Numbers]) -> str:
     """The largest differences, and those that only the network's own rounding explains."""
-    checked = [row for row in numbers.values() if not row.error]
-    chaotic = sorted(row.name for row in checked if max(row.still, row.stream) >= EXACT and not row.broken)
-    calm = [row for row in checked if row.name not in chaotic and not row.broken]
+    passed = [row for row in numbers.values() if not row.error and not row.broken]
+    calm = [row for row in passed if max(row.still, row.stream) < EXACT]
+    single, chaotic = (
+        sorted(row.name for row in passed if row not in calm and row.single == kind) for kind in (True, False)
+    )
     if not calm:
         return ""
     worst = [max(getattr(row, field) for row in calm) for field in ("still", "stream")]
     text = f"Largest difference: still clip {worst[0]:.0e}, stream {worst[1]:.0e}.\n"
-    if not chaotic:
-        return text
-    return text + (
-        f"\nChaotic when awake: {', '.join(chaotic)}. Their answers differ by more than {EXACT:.0e}, but "
-        f"a change of the pixels by 1e-15 moves them, too: {ROUNDED} times that covers the difference.\n"
-    )
+    if single:
+        text += (
+            f"\nIn float32 inside, equal within {SINGLE:.0e} of the largest answer: {', '.join(single)}.\n"
+        )
+    if chaotic:
+        text += (
+            f"\nChaotic when awake: {', '.join(chaotic)}. Their answers differ by more than {EXACT:.0e}, but "
+            f"a change of the pixels by 1e-15 moves them, too: {ROUNDED} times that covers the difference.\n"
+        )
+    return text
 
 
 def _families(shapes: list[Shapes], numbers: dict[str, Numbers]) -> str:

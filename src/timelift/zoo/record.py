@@ -13,6 +13,7 @@ class Shapes:
     spatial: convolutions with a kernel above 1x1 in the trunk, as one traced forward ran them.
     step: "inflate" (Inflate(frames=3) at every), "tokens" (TokenConv(frames=3) @ tokens) or "none".
     refused: layers that the conversion cannot take, with its reason; they stay framewise.
+    others: class -> modules with a spatial kernel that are no Conv2d; not counted, they stay framewise.
     error: why there is no video network; "" where there is one, which gave the right shape.
     """
 
@@ -25,6 +26,7 @@ class Shapes:
     converted: int = 0
     parameters_after: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
     error: str = ""
     seconds: float = 0.0
     versions: str = ""
@@ -40,6 +42,7 @@ class Numbers:
         answers frame by frame (Stream) and to the whole clip.
     history: how far that network's answer to a frame moves (relative) when the frames before it are left out.
     rounding: how far its answers move (relative) when the pixels change by 1e-15 of their value.
+    single: it computes in float32 inside, whatever it is given; 1e-15 is then below its last digit.
     broken: the checks that failed. error: why there are no numbers; "" where there are.
     """
 
@@ -50,6 +53,7 @@ class Numbers:
     stream: float = -1.0
     history: float = -1.0
     rounding: float = -1.0
+    single: bool = False
     broken: tuple[str, ...] = ()
     error: str = ""
     seconds: float = 0.0

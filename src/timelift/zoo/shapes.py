@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import time
+from collections import Counter
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from timelift.conversions import ConversionError, Inflate, TokenConv
 from timelift.conversions.kernel import is_plain
 from timelift.lifting import VideoModel, lift
 from timelift.networks.select import Rule, every, named, tokens
-from timelift.networks.trace import Layer, trace
+from timelift.networks.trace import Layer, other_kernels, trace
 from timelift.zoo.build import family, native_size, versions, weightless
 from timelift.zoo.record import Shapes
 
@@ -35,6 +36,7 @@ def shapes_of(name: str) -> Shapes:
         input_size=native_size(net),
         spatial=spatial,
         refused=refused,
+        others=dict(Counter(type(net.get_submodule(layer)).__name__ for layer in other_kernels(net))),
         versions=versions(),
     )
     if not rules:

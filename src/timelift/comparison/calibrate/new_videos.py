@@ -17,7 +17,7 @@ from timelift.comparison.calibrate.these_videos import MARGIN, SIZES
 from timelift.comparison.calibrate.verdicts import verdict_p
 from timelift.comparison.family import holm_adjusted
 from timelift.comparison.power import smallest_detectable
-from timelift.comparison.simulate import World, answers, group_numbers, test_sets
+from timelift.comparison.simulate import World, answers, draw_test_sets, group_numbers
 from timelift.comparison.twoway import components_of_sums, sums_by_group
 
 EQUAL, AT_MARGIN, DETECTABLE = [0, 1, 2], 3, [4, 5, 6]
@@ -28,11 +28,11 @@ STEP = 500  # studies judged at a time
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """What is decided with one number of seeds: p of (studies,), exact where it is 2 ALPHA or less."""
+    """What is decided with one number of seeds: p of (studies,), exact where it is ALPHA or less."""
 
     equal: np.ndarray  # (studies, 3)
     truth: np.ndarray  # of a true difference of the margin; the interval has it where p is above its level
-    equivalent: np.ndarray  # there, of both one-sided tests
+    equivalent: np.ndarray  # there, of either end of the margin; 1 outside
     detectable: np.ndarray  # at the difference that studies of this size call just detectable; else empty
 
 
@@ -44,7 +44,7 @@ def group_sums(world: World, studies: int, worse: np.ndarray, rng: np.random.Gen
     member, found = group_numbers(world), []
     step = max(CELLS // (LOOKS[-1] * len(member) * (1 + len(worse))), 1)
     for start in range(0, studies, step):
-        logits = test_sets(world, min(step, studies - start), 1 + len(worse), rng)
+        logits = draw_test_sets(world, min(step, studies - start), 1 + len(worse), rng)
         logits[:, 1:] -= worse[:, None]
         right = sums_by_group(answers(world, logits, LOOKS[-1], rng), member)
         found.append(right[:, 1:] - right[:, :1])
@@ -86,7 +86,7 @@ def judge(sums: np.ndarray, sizes: np.ndarray) -> dict[int, Verdicts]:
     strictest = min(levels()) / len(EQUAL)
 
     def p(differences: np.ndarray) -> np.ndarray:
-        return verdict_p(differences, sizes, strictest, 2 * ALPHA)
+        return verdict_p(differences, sizes, strictest, ALPHA)
 
     found = {}
     for seeds in LOOKS:
@@ -97,7 +97,7 @@ def judge(sums: np.ndarray, sizes: np.ndarray) -> dict[int, Verdicts]:
         found[seeds] = Verdicts(
             equal=p(sums[:, EQUAL, :seeds]),
             truth=truth,
-            equivalent=np.where(inside, np.maximum(truth, other) / 2, 1.0),
+            equivalent=np.where(inside, np.maximum(truth, other), 1.0),
             detectable=p(sums[:, kinds, :seeds]).reshape(-1),
         )
     return found

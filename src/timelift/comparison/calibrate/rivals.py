@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from timelift.comparison.calibrate.verdicts import paired_t_p, verdict_p
-from timelift.comparison.simulate import World, answers, group_numbers, test_sets
+from timelift.comparison.simulate import World, answers, draw_test_sets, group_numbers
 from timelift.comparison.twoway import components, sums_by_group, t_p
 
 WORLDS = {
@@ -65,7 +65,7 @@ def false_verdicts(
     groups = group_numbers(world)
     wrong = dict.fromkeys(METHODS, 0)
     for start in range(0, studies, STEP):
-        right = answers(world, test_sets(world, min(STEP, studies - start), 2, rng), world.runs, rng)
+        right = answers(world, draw_test_sets(world, min(STEP, studies - start), 2, rng), world.runs, rng)
         difference = right[:, 1].astype(np.float64) - right[:, 0]
         for name, method in METHODS.items():
             wrong[name] += int((method(difference, groups) <= level).sum())

@@ -17,7 +17,8 @@ from timelift.comparison.calibrate.grown import ALPHA, LOOKS, grown
 from timelift.comparison.calibrate.verdicts import paired_t_p, seeds_p
 from timelift.comparison.family import holm_adjusted
 from timelift.comparison.power import power_of
-from timelift.comparison.simulate import World, answers, test_sets
+from timelift.comparison.simulate import World, answers, draw_test_sets
+from timelift.comparison.wording import plural
 
 MARGIN = 0.02
 SIZES = (5, 10, 30)
@@ -39,7 +40,7 @@ def draw_studies(world: World, studies: int, rng: np.random.Generator) -> Studie
     """Studies of 30 seeds, 20 on each of so many test sets."""
     differences, truths = [], []
     for _ in range(-(-studies // STUDIES_A_SET)):
-        logits = _move(world, test_sets(world, 1, 1 + KINDS, rng)[0])
+        logits = _move(world, draw_test_sets(world, 1, 1 + KINDS, rng)[0])
         expected = accuracy_on(world, logits)
         found = np.array([_accuracies(world, logits, rng) for _ in range(STUDIES_A_SET)])
         differences.append(found[:, 1:] - found[:, :1])
@@ -94,7 +95,10 @@ def _errors(pair: Row, family: Row, drawn: Studies) -> Iterator[Criterion]:
 def _power(pair: Row, family: Row, drawn: Studies) -> Iterator[Criterion]:
     p = paired_t_p(drawn.difference)
     for kind, deviations in zip(WORSE, DEVIATIONS, strict=True):
-        effect, what = deviations * np.sqrt(pair.seeds), f"found at {deviations:.0f} standard deviations"
+        effect, what = (
+            deviations * np.sqrt(pair.seeds),
+            f"found at {plural(int(deviations), 'standard deviation')}",
+        )
         yield pair.share(what, p[:, kind] <= ALPHA, *_near(power_of(effect, pair.seeds - 1, ALPHA)))
         adjusted = holm_adjusted(p[:, [kind, *EQUAL[:2]]])[:, 0]
         expected = power_of(effect, family.seeds - 1, ALPHA / 3)
@@ -106,11 +110,11 @@ def _near(power: float) -> tuple[float, float]:
 
 
 def _equivalence(pair: Row, family: Row, drawn: Studies) -> Iterator[Criterion]:
-    """Two one-sided tests at a true difference of exactly the margin, where "equivalent" is false."""
+    """At a true difference of exactly the margin, where "equivalent" is false."""
     difference = drawn.difference[:, AT_MARGIN]
     mean, error = difference.mean(axis=1), stats.sem(difference, axis=1)
     for row, level in ((pair, ALPHA), (family, ALPHA / 3)):
-        reach = np.abs(mean) + stats.t.isf(level, row.seeds - 1) * error
+        reach = np.abs(mean) + stats.t.isf(level / 2, row.seeds - 1) * error
         yield row.share("falsely equivalent, at the margin", reach < MARGIN, high=0.06)
 
 

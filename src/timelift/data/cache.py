@@ -51,7 +51,7 @@ class CachedFrames:
             with path.open("rb", buffering=0) as file:
                 whole = os.fstat(file.fileno()).st_size == _video_bytes(video, self.clip_format)
                 for frame, index in zip(wanted, indices, strict=True) if whole else ():
-                    os.preadv(file.fileno(), [frame], _HEADER_BYTES + index * frame.nbytes)
+                    os.preadv(file.fileno(), [frame.data], _HEADER_BYTES + index * frame.nbytes)
         except FileNotFoundError as error:
             raise DataError(
                 f"{video.path} is not in the cache {self.folder}: was it cleared? start again"

@@ -20,7 +20,7 @@ from pathlib import Path
 from timelift.comparison.store import Store
 store = Store(Path(sys.argv[1]))
 while (cell := store.claim(sys.argv[2])) is not None:
-    folder = store.run_folder(cell.variant, cell.seed)
+    folder = store.run_folder(cell)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "times").open("a") as file:
         file.write("x")
@@ -88,7 +88,7 @@ def test_after_kill_9_finished_runs_stay_and_the_broken_one_is_new_again(tmp_pat
     with worker(tmp_path, "again") as again:
         again.communicate(timeout=60)
     assert set(states(store).values()) == {"done"}
-    times = {cell: len((store.run_folder(*cell) / "times").read_text()) for cell in states(store)}
+    times = {(c.variant, c.seed): len((store.run_folder(c) / "times").read_text()) for c in store.status()}
     assert times == {("a", 0): 1, ("b", 0): 1, ("a", 1): 2, ("b", 1): 1}
 
 
@@ -109,7 +109,7 @@ def test_a_run_that_was_written_before_its_process_died_is_done(tmp_path):
     store = Store(tmp_path)
     store.add_cells(["a"], range(1))
     dead_claim(store)
-    folder = store.run_folder("a", 0)
+    folder = store.run_folder(store.status()[0])
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
     (cell,) = store.reclaim_dead()
@@ -183,7 +183,46 @@ def test_every_variant_has_a_folder_of_its_own(tmp_path):
     ]
     assert len({slug(text) for text in texts}) == len(texts)
     assert all(len(slug(text)) < 64 and slug(text).isascii() for text in texts)
-    assert Store(tmp_path).run_folder("a b", 3) == tmp_path / "runs" / slug("a b") / "seed-3"
+    folder = Store(tmp_path).run_folder(Cell(1, "", "a b", "", 3))
+    assert folder == tmp_path / "runs" / slug("a b") / "seed-3"
+
+
+def test_conditions_and_choices_have_folders_of_their_own(tmp_path):
+    cells = [Cell(1, condition, "v", choice, 0) for condition in ("", "c", "d") for choice in ("", "x", "y")]
+    assert len({Store(tmp_path).run_folder(cell) for cell in cells}) == len(cells)
+
+
+def test_a_variant_waits_for_its_selection_runs_and_for_no_others(tmp_path):
+    store = Store(tmp_path)
+    for condition in ("few", "many"):
+        store.add_cells(["a", "b"], range(2), condition)
+    store.add_cells(["b"], [7], "few", "rate=1")
+    tried = store.claim("w")
+    assert (tried.condition, tried.variant, tried.choice, tried.seed) == ("few", "b", "rate=1", 7)
+    claimed = [store.claim("w") for _ in range(6)]
+    assert [(c.condition, c.variant, c.seed) for c in claimed] == [
+        ("few", "a", 0), ("many", "a", 0), ("many", "b", 0),
+        ("few", "a", 1), ("many", "a", 1), ("many", "b", 1),
+    ]  # fmt: skip
+    assert store.claim("w") is None  # b has to wait
+    store.finish(tried)
+    assert [(c.variant, c.seed) for c in (store.claim("w"), store.claim("w"))] == [("b", 0), ("b", 1)]
+
+
+def test_the_first_choice_stays_and_later_ones_are_remembered(tmp_path):
+    store = Store(tmp_path)
+    assert store.choose("", "a", "rate=1", "70 %") == "rate=1"
+    assert store.choose("", "a", "rate=1", "70 %") == "rate=1"
+    assert store.choose("", "a", "rate=2", "80 %") == "rate=1"
+    assert store.choose("other", "a", "rate=3", "60 %") == "rate=3"
+    assert store.choices("", "a") == ("rate=1", "rate=2")
+
+
+def test_an_index_of_another_version_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "study.sqlite") as old:
+        old.execute("CREATE TABLE cells (variant TEXT, seed INTEGER)")
+    with pytest.raises(DataError, match="another timelift"):
+        Store(tmp_path)
 
 
 def test_the_first_stated_seeds_and_all_looks_are_remembered(tmp_path):
@@ -205,4 +244,4 @@ def test_this_process_lives_and_an_ended_one_does_not():
     birth = process_birth(ended.pid)
     ended.wait()
     assert not is_alive(ended.pid, birth)
-    assert Cell("a", 0).state == "new"
+    assert Cell(1, "", "a", "", 0).state == "new"

@@ -155,7 +155,7 @@ def test_variants_and_seeds_can_be_added():
         ({"baseline": "b"}, "baseline = 'a', not 'b'"),
         (
             {"recipe": Recipe(training=Optimisation(epochs=3))},
-            r"recipe\.training\.epochs = 20, not 3\. Only variants and seeds",
+            r"recipe\.training\.epochs = 20, not 3\. Only variants, seeds and conditions",
         ),
     ],
 )

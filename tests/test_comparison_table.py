@@ -170,7 +170,7 @@ def test_a_failed_cell_costs_its_pair_only_and_is_listed():
     runs, predictions = study_of({"frames": 0.5, "inflated": 0.75, "broken|start": 0.5})
     gone = next(i for i, run in enumerate(runs) if (run.variant, run.seed) == ("inflated", 3))
     del runs[gone], predictions[gone]
-    failed = (Cell("inflated", 3, "failed", error="Traceback\nMemoryError: too large"),)
+    failed = (Cell(1, "", "inflated", "", 3, "failed", error="Traceback\nMemoryError: too large"),)
     table = study_table(runs, predictions, STUDY, failed=failed)
     assert [row.difference.runs for row in table.rows[1:3]] == [4, 5]
     assert "- inflated, seed 3: MemoryError: too large" in to_markdown(table)

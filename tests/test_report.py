@@ -230,9 +230,8 @@ def test_without_a_manifest_the_page_says_what_is_not_counted(tmp_path, study, c
 
 
 def test_failed_cells_show_their_last_line(tmp_path, study, cells):
-    failed = Cell(
-        variant=VARIANTS[2], seed=4, state="failed", error="Traceback ...\n  File x\nValueError: <no> room\n"
-    )
+    error = "Traceback ...\n  File x\nValueError: <no> room\n"
+    failed = Cell(1, "", VARIANTS[2], "", 4, state="failed", error=error)
     runs, predictions = cells
     kept = [i for i, (run, _) in enumerate(runs) if (run.variant, run.seed) != (VARIANTS[2], 4)]
     cells = [runs[i] for i in kept], [predictions[i] for i in kept]

@@ -168,7 +168,7 @@ def test_the_best_validated_weights_are_chosen(tmp_path):
 
 def test_without_validation_the_last_epoch_is_chosen(tmp_path):
     _, result = run(tmp_path, epochs=3)
-    assert (result.selection, result.best_epoch) == ("last epoch: no validation", 3)
+    assert (result.selection, result.best_epoch) == ("last epoch", 3)
 
 
 def test_ties_go_to_the_earliest_epoch(tmp_path):
@@ -191,6 +191,39 @@ def test_plateau_lowers_the_rate_after_its_patience(tmp_path):
     )
     rates = [row.learning_rate_new for row in result.history]
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025])
+
+
+def test_stall_lowers_the_rate_after_every_check_that_does_not_rise(tmp_path):
+    def validate(model, epoch):
+        return {2: 0.3, 4: 0.3, 6: 0.5, 8: 0.4, 9: 0.4}[epoch]
+
+    _, result = run(
+        tmp_path, validate=validate, epochs=9, validate_every=2, schedule="stall", step_factor=0.5
+    )
+    rates = [row.learning_rate_new for row in result.history]
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025])
+    checked = [row.epoch for row in result.history if row.validation_accuracy is not None]
+    assert checked == [2, 4, 6, 8, 9]
+
+
+def test_validation_may_watch_without_choosing(tmp_path):
+    watched, result = run(tmp_path / "watched", validate=evenly, keep_best=False, epochs=4)
+    alone, _ = run(tmp_path / "alone", epochs=4)
+    assert same_bytes(weights(watched), weights(alone))
+    assert result.selection == "last epoch"
+    assert result.best_epoch == 4
+    assert [row.validation_accuracy for row in result.history] == [evenly(None, e) for e in (1, 2, 3, 4)]
+
+
+def test_batches_may_be_drawn_anew_at_every_step(tmp_path):
+    clips = TinyClips(count=10)
+    run(tmp_path, clips=clips, epochs=3, reshuffle="step")
+    seen = [[index for epoch, index in clips.asked if epoch == e] for e in (1, 2, 3)]
+    assert [len(indices) for indices in seen] == [10, 10, 10]
+    assert any(len(set(indices)) < 10 for indices in seen)
+    for indices in seen:
+        for batch in (indices[:4], indices[4:8], indices[8:]):
+            assert len(set(batch)) == len(batch)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -92,8 +92,8 @@ def command(
         from timelift.comparison.store import Store
 
         Store(folder).retry_failed()
-    say(f"{len(study.cells)} rows x {study.seeds} seeds in {count} process(es) on {where}")
-    with watching(len(study.cells) * study.seeds, study.recipe.training.epochs) as watch:
+    say(f"{described(study)} in {count} process(es) on {where}")
+    with watching(study.recipe.training.epochs) as watch:
         run_study(study, folder, count, where, watch)
     from timelift.cli.report import print_and_write
 
@@ -139,10 +139,25 @@ def print_status(folder: Path) -> None:
             if cell.state == "failed" and cell.error.strip()
             else ""
         )
-        print(f"{cell.state:8} seed {cell.seed}  {cell.variant}{ended}")
+        where = f"{cell.condition}: " if cell.condition else ""
+        choice = f"  (tries {cell.choice})" if cell.choice else ""
+        print(f"{cell.state:8} {where}seed {cell.seed}  {cell.variant}{choice}{ended}")
 
 
-def watching(total: int, epochs: int):
+def described(study) -> str:
+    """What there is to run: "4 rows x 30 seeds x 5 conditions, after 90 selection runs"."""
+    tried = sum(
+        len(choices) * study.grid.runs
+        for condition in study.conditions
+        for variant in study.variants
+        if len(choices := study.grid.choices(variant, condition)) > 1
+    )
+    conditions = f" x {len(study.conditions)} conditions" if len(study.conditions) > 1 else ""
+    after = f", after {tried} selection runs," if tried else ""
+    return f"{len(study.cells)} rows x {study.seeds} seeds{conditions}{after}"
+
+
+def watching(epochs: int):
     """A bar over all runs, with the epochs of those that train now."""
     from contextlib import contextmanager
 
@@ -168,16 +183,17 @@ def watching(total: int, epochs: int):
     @contextmanager
     def bar():
         with Progress(*columns, console=console) as shown:
-            task = shown.add_task("training", total=total * epochs, failed="")
+            task = shown.add_task("training", total=None, failed="")
 
             def watch(store) -> None:
                 cells = store.status()
+                total = len(cells) * epochs
                 ended = [cell for cell in cells if cell.state in ("done", "failed")]
                 epochs_done = sum(_epochs(store, cell) for cell in cells if cell.state == "running")
                 failed = sum(cell.state == "failed" for cell in cells)
                 words = f"({failed} failed)" if failed else ""
                 shown.update(
-                    task, completed=len(ended) * epochs + min(epochs_done, total * epochs), failed=words
+                    task, completed=min(len(ended) * epochs + epochs_done, total), total=total, failed=words
                 )
 
             yield watch
@@ -186,7 +202,7 @@ def watching(total: int, epochs: int):
 
 
 def _epochs(store, cell) -> int:
-    log = store.run_folder(cell.variant, cell.seed) / "log.csv"
+    log = store.run_folder(cell) / "log.csv"
     try:
         return max(0, len(log.read_bytes().splitlines()) - 1)
     except OSError:

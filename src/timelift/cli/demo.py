@@ -28,7 +28,7 @@ def command(
 
     Example: timelift demo --output demo/
     """
-    from timelift.cli.compare import watching
+    from timelift.cli.compare import described, watching
     from timelift.cli.report import print_and_write
     from timelift.comparison.study import Study
     from timelift.data.digits import carried_digits
@@ -59,8 +59,8 @@ def command(
     with counting("scanning", None) as scanning, counting("decoding", None) as decoding:
         prepare_study(study, folder, say, scanning, decoding)
     count = workers or default_workers(where)
-    say(f"{len(study.cells)} rows x {study.seeds} seeds in {count} process(es) on {where}")
-    with watching(len(study.cells) * study.seeds, study.recipe.training.epochs) as watch:
+    say(f"{described(study)} in {count} process(es) on {where}")
+    with watching(study.recipe.training.epochs) as watch:
         run_study(study, folder, count, where, watch)
     print_and_write(folder)
     print(f"the demo took {time.perf_counter() - started:.0f} s")

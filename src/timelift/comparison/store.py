@@ -1,4 +1,4 @@
-"""A study on disk: which cells (variant x seed) there are and how far they are. Nothing is ever deleted.
+"""A study on disk: its cells (condition x variant x choice x seed) and how far they are. Nothing is deleted.
 
 `study.sqlite` is the index, shared by all worker processes of a study; every run has a folder of its own.
 """
@@ -17,27 +17,36 @@ from timelift.comparison.process import host_name, is_alive, process_birth
 from timelift.records.errors import DataError, UsageError
 from timelift.records.run import RunState
 
+VERSION = 2  # of the schema, in SQLite's user_version; 1 had neither conditions nor choices
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS cells (
-    variant TEXT NOT NULL, seed INTEGER NOT NULL, position INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY, condition TEXT NOT NULL, variant TEXT NOT NULL, choice TEXT NOT NULL,
+    seed INTEGER NOT NULL, place INTEGER NOT NULL, position INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'new', worker TEXT NOT NULL DEFAULT '',
     pid INTEGER NOT NULL DEFAULT 0, birth TEXT NOT NULL DEFAULT '', host TEXT NOT NULL DEFAULT '',
     started TEXT NOT NULL DEFAULT '', finished TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '',
-    PRIMARY KEY (variant, seed));
+    UNIQUE (condition, variant, choice, seed));
 CREATE TABLE IF NOT EXISTS events (
-    at TEXT NOT NULL, variant TEXT NOT NULL, seed INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL);
+    at TEXT NOT NULL, cell INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS chosen (
+    at TEXT NOT NULL, condition TEXT NOT NULL, variant TEXT NOT NULL, choice TEXT NOT NULL,
+    why TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS looks (at TEXT NOT NULL, seeds INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS stated (
     one INTEGER PRIMARY KEY CHECK (one = 1), seeds INTEGER NOT NULL, max_seeds INTEGER NOT NULL);
 """
-COLUMNS = "variant, seed, state, worker, pid, birth, host, started, finished, error"
+COLUMNS = "id, condition, variant, choice, seed, state, worker, pid, birth, host, started, finished, error"
+IN_ORDER = "ORDER BY choice = '', seed, place, position, id"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant with one seed, and how far it is. Times are UTC, ISO 8601; "" until they are."""
+    """One run to make, and how far it is. Times are UTC, ISO 8601; "" until they are."""
 
+    id: int
+    condition: str  # a point of the study's axes, in words; "" where there are none
     variant: str
+    choice: str  # what a selection run tries, in words; "" for a run that is judged
     seed: int
     state: RunState = "new"
     worker: str = ""
@@ -58,36 +67,55 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(SCHEMA)
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            has_cells = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'cells'").fetchone()
+            if has_cells and version != VERSION:
+                raise DataError(
+                    f"{self.folder / 'study.sqlite'} is of another timelift (index {version}, "
+                    f"this one writes {VERSION}): give another --output"
+                )
+            connection.executescript(f"{SCHEMA} PRAGMA user_version = {VERSION};")
 
-    def add_cells(self, variants: Sequence[str], seeds: Iterable[int]) -> None:
+    def add_cells(
+        self, variants: Sequence[str], seeds: Iterable[int], condition: str = "", choice: str = ""
+    ) -> None:
         """Add every variant with every seed that is not there yet; what is there stays as it is."""
         seeds = tuple(seeds)
         with self._transaction() as connection:
-            places = dict(connection.execute("SELECT variant, MIN(position) FROM cells GROUP BY variant"))
-            for variant in variants:
-                places.setdefault(variant, 1 + max(places.values(), default=-1))
+            place = _number(connection, "place", "condition", (condition,))[condition]
+            positions = _number(connection, "position", "variant", variants)
             connection.executemany(
-                "INSERT OR IGNORE INTO cells (variant, seed, position) VALUES (?, ?, ?)",
-                [(variant, seed, places[variant]) for variant in variants for seed in seeds],
+                "INSERT OR IGNORE INTO cells (condition, variant, choice, seed, place, position) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (condition, name, choice, seed, place, positions[name])
+                    for name in variants
+                    for seed in seeds
+                ],
             )
 
     def claim(self, worker: str) -> Cell | None:
-        """Take the next new cell for this process, all variants of a seed before the next; None if none."""
+        """Take the next new cell for this process; None if there is none.
+
+        Selection runs come first; then all conditions and variants of a seed before the next seed. A cell
+        whose variant still has selection runs to make in its condition has to wait for them.
+        """
         with self._transaction() as connection:
             row = connection.execute(
-                "SELECT variant, seed FROM cells WHERE state = 'new' ORDER BY seed, position LIMIT 1"
+                "SELECT id FROM cells AS mine WHERE state = 'new' AND (choice != '' OR NOT EXISTS ("
+                "SELECT 1 FROM cells WHERE condition = mine.condition AND variant = mine.variant "
+                f"AND choice != '' AND state IN ('new', 'running'))) {IN_ORDER} LIMIT 1"
             ).fetchone()
             if row is None:
                 return None
-            (variant, seed), pid = row, os.getpid()
+            pid = os.getpid()
             connection.execute(
                 "UPDATE cells SET state = 'running', worker = ?, pid = ?, birth = ?, host = ?, started = ?, "
-                "finished = '', error = '' WHERE variant = ? AND seed = ?",
-                (worker, pid, process_birth(pid), host_name(), _now(), variant, seed),
+                "finished = '', error = '' WHERE id = ?",
+                (worker, pid, process_birth(pid), host_name(), _now(), row[0]),
             )
-            _record(connection, variant, seed, "running", f"{worker}, process {pid} on {host_name()}")
-            return _cell(connection, variant, seed)
+            _record(connection, row[0], "running", f"{worker}, process {pid} on {host_name()}")
+            return _cell(connection, row[0])
 
     def finish(self, cell: Cell) -> None:
         """Say that a claimed cell is done; its folder must hold the run by now.
@@ -124,7 +152,7 @@ class Store:
             failed = _cells(connection, "failed")
             for cell in failed:
                 self._renew(connection, cell, "retried")
-            return tuple(_cell(connection, cell.variant, cell.seed) for cell in failed)
+            return tuple(_cell(connection, cell.id) for cell in failed)
 
     def status(self) -> tuple[Cell, ...]:
         """All cells, in the order in which they are claimed."""
@@ -144,55 +172,64 @@ class Store:
             rows = connection.execute("SELECT DISTINCT seeds FROM looks ORDER BY seeds").fetchall()
         return tuple(row[0] for row in rows)
 
-    def run_folder(self, variant: str, seed: int) -> Path:
+    def choose(self, condition: str, variant: str, choice: str, why: str) -> str:
+        """Note what the selection runs of a variant chose; the first choice noted stays, and is given.
+
+        A later one that differs (choices were added) is noted beside it: see `choices`.
+        """
+        with self._transaction() as connection:
+            there = _choices(connection, condition, variant)
+            if not there or there[-1] != choice:
+                connection.execute(
+                    "INSERT INTO chosen VALUES (?, ?, ?, ?, ?)", (_now(), condition, variant, choice, why)
+                )
+            return there[0] if there else choice
+
+    def choices(self, condition: str, variant: str) -> tuple[str, ...]:
+        """What was chosen for a variant, the first one, by which it was judged, first; then later changes."""
+        with closing(self._connect()) as connection:
+            return _choices(connection, condition, variant)
+
+    def run_folder(self, cell: Cell) -> Path:
         """Where the run of a cell lies: readable, and different for different variants."""
-        return self.folder / "runs" / slug(variant) / f"seed-{seed}"
+        parts = [slug(part) for part in (cell.condition, cell.variant) if part]
+        folder = self.folder.joinpath("runs", *parts)
+        return (folder / "selection" / slug(cell.choice) if cell.choice else folder) / f"seed-{cell.seed}"
 
     def _end(self, cell: Cell, state: RunState, error: str) -> None:
         with self._transaction() as connection:
             ended = connection.execute(
-                "UPDATE cells SET state = ?, finished = ?, error = ? WHERE variant = ? AND seed = ? "
+                "UPDATE cells SET state = ?, finished = ?, error = ? WHERE id = ? "
                 "AND state = 'running' AND pid = ? AND birth = ? AND host = ? AND started = ?",
-                (
-                    state,
-                    _now(),
-                    error,
-                    cell.variant,
-                    cell.seed,
-                    cell.pid,
-                    cell.birth,
-                    cell.host,
-                    cell.started,
-                ),
+                (state, _now(), error, cell.id, cell.pid, cell.birth, cell.host, cell.started),
             ).rowcount
             if ended != 1:
                 raise UsageError(
                     f"{cell.variant}, seed {cell.seed}: this claim is over, the cell is "
-                    f"{_cell(connection, cell.variant, cell.seed).state}; claim it again before ending it"
+                    f"{_cell(connection, cell.id).state}; claim it again before ending it"
                 )
-            _record(connection, cell.variant, cell.seed, state, error)
+            _record(connection, cell.id, state, error)
 
     def _reclaim(self, gone: Callable[[Cell], bool]) -> tuple[Cell, ...]:
         with self._transaction() as connection:
             dead = [cell for cell in _cells(connection, "running") if gone(cell)]
             for cell in dead:
-                if (self.run_folder(cell.variant, cell.seed) / "run.json").exists():
+                if (self.run_folder(cell) / "run.json").exists():
                     connection.execute(
-                        "UPDATE cells SET state = 'done', finished = ? WHERE variant = ? AND seed = ?",
-                        (_now(), cell.variant, cell.seed),
+                        "UPDATE cells SET state = 'done', finished = ? WHERE id = ?", (_now(), cell.id)
                     )
-                    _record(connection, cell.variant, cell.seed, "done", "found finished")
+                    _record(connection, cell.id, "done", "found finished")
                 else:
                     self._renew(connection, cell, f"process {cell.pid} on {cell.host} is gone")
-            return tuple(_cell(connection, cell.variant, cell.seed) for cell in dead)
+            return tuple(_cell(connection, cell.id) for cell in dead)
 
     def _renew(self, connection: sqlite3.Connection, cell: Cell, why: str) -> None:
         connection.execute(
             "UPDATE cells SET state = 'new', worker = '', pid = 0, birth = '', host = '', started = '', "
-            "finished = '', error = '' WHERE variant = ? AND seed = ?",
-            (cell.variant, cell.seed),
+            "finished = '', error = '' WHERE id = ?",
+            (cell.id,),
         )
-        _record(connection, cell.variant, cell.seed, "new", why)
+        _record(connection, cell.id, "new", why)
 
     def _connect(self) -> sqlite3.Connection:
         path = self.folder / "study.sqlite"
@@ -225,16 +262,30 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _record(connection: sqlite3.Connection, variant: str, seed: int, what: str, detail: str) -> None:
-    connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (_now(), variant, seed, what, detail))
+def _record(connection: sqlite3.Connection, cell: int, what: str, detail: str) -> None:
+    connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (_now(), cell, what, detail))
+
+
+def _number(connection: sqlite3.Connection, column: str, of: str, names: Sequence[str]) -> dict[str, int]:
+    """Each name's number, in the order in which names came: those there keep theirs."""
+    numbers = dict(connection.execute(f"SELECT {of}, MIN({column}) FROM cells GROUP BY {of}"))
+    for name in names:
+        numbers.setdefault(name, 1 + max(numbers.values(), default=-1))
+    return numbers
+
+
+def _choices(connection: sqlite3.Connection, condition: str, variant: str) -> tuple[str, ...]:
+    rows = connection.execute(
+        "SELECT choice FROM chosen WHERE condition = ? AND variant = ? ORDER BY rowid", (condition, variant)
+    )
+    return tuple(row[0] for row in rows)
 
 
 def _cells(connection: sqlite3.Connection, state: str | None = None) -> tuple[Cell, ...]:
     where, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
-    rows = connection.execute(f"SELECT {COLUMNS} FROM cells {where} ORDER BY seed, position", values)
+    rows = connection.execute(f"SELECT {COLUMNS} FROM cells {where} {IN_ORDER}", values)
     return tuple(Cell(*row) for row in rows)
 
 
-def _cell(connection: sqlite3.Connection, variant: str, seed: int) -> Cell:
-    query = f"SELECT {COLUMNS} FROM cells WHERE variant = ? AND seed = ?"
-    return Cell(*connection.execute(query, (variant, seed)).fetchone())
+def _cell(connection: sqlite3.Connection, cell: int) -> Cell:
+    return Cell(*connection.execute(f"SELECT {COLUMNS} FROM cells WHERE id = ?", (cell,)).fetchone())

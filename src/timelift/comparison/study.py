@@ -6,6 +6,7 @@ import types
 from dataclasses import dataclass, field
 from typing import Literal, get_args, get_origin
 
+from timelift.comparison.axes import Axes, Condition, Grid, filled, placeholders, points, with_fields
 from timelift.comparison.looks import Spending
 from timelift.records.errors import UsageError
 from timelift.records.recipe import Recipe, recipe_to_dict
@@ -17,7 +18,10 @@ Selection = Literal["validation", "last"]
 
 @dataclass(frozen=True)
 class Study:
-    """Variants x seeds on one data set; all but `variants` and `seeds` holds from the first run on."""
+    """Variants x seeds, at one condition or at several, on one data set.
+
+    All but `variants`, `seeds` and the conditions holds from the first run on.
+    """
 
     name: str
     data: str  # path of the data set; absolute, or relative to where it is run
@@ -28,8 +32,11 @@ class Study:
     alpha: float = 0.05
     margin: float = 0.02  # differences within it do not matter (a fraction: 2 points)
     spending: Spending = "pocock"  # how looks beyond the first spend alpha
-    videos_per_class: int | None = None  # a class-balanced subset of the training videos
+    videos_per_class: int | tuple[int, ...] | None = None  # class-balanced subsets, the small in the large
+    axes: Axes = ()  # fields of the recipe at several values: ("clip.frames", (8, 16))
+    grid: Grid = field(default_factory=Grid)  # what is chosen for each variant, on validation videos
     vary_training_videos: bool | None = None  # another subset each run; None: if there is a subset
+    test_videos: int | None = None  # judge on so many test videos, class-balanced; None: on all
     official_list: int | None = None  # which of the data set's own train and test lists, from 1
     bad_videos: BadVideos = "error"
     selection: Selection = "validation"  # which epoch: the best on validation videos, or the last
@@ -53,6 +60,19 @@ class Study:
         )
         for key, wrong in _refusals(self):
             raise UsageError(f"{key}: {wrong}")
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every number of training videos with every point of the axes."""
+        sizes = (
+            self.videos_per_class if isinstance(self.videos_per_class, tuple) else (self.videos_per_class,)
+        )
+        return tuple(Condition(size, point) for size in sizes for point in points(self.axes))
+
+    def at(self, condition: Condition) -> "Study":
+        """The study at one condition alone, nothing left to vary but variants and seeds."""
+        recipe = with_fields(self.recipe, condition.fields)
+        return dataclasses.replace(self, videos_per_class=condition.videos_per_class, axes=(), recipe=recipe)
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -85,12 +105,46 @@ def _refusals(study: Study):
         yield "alpha", f"{study.alpha} came; a level between 0 and 0.5 is wanted, such as 0.05"
     if not 0 < study.margin < 1:
         yield "margin", f"{study.margin} came; a fraction between 0 and 1 is wanted, such as 0.02 (2 points)"
-    if study.videos_per_class is not None and study.videos_per_class < 1:
-        yield "videos_per_class", f"{study.videos_per_class} came; at least 1 is wanted"
+    sizes = study.videos_per_class if isinstance(study.videos_per_class, tuple) else (study.videos_per_class,)
+    for size in sizes:
+        if size is not None and size < 1:
+            yield "videos_per_class", f"{size} came; at least 1 is wanted"
+    if len(set(sizes)) < len(sizes) or not sizes:
+        yield "videos_per_class", f"{list(sizes)} came; each number once, and at least one, is wanted"
+    if study.test_videos is not None and study.test_videos < 1:
+        yield "test_videos", f"{study.test_videos} came; at least 1 is wanted"
     if study.vary_training_videos and study.videos_per_class is None:
         yield "vary_training_videos", "true needs videos_per_class: only a subset can vary"
     if study.official_list is not None and study.official_list < 1:
         yield "official_list", f"{study.official_list} came; lists count from 1"
+
+
+def check_axes(study: Study) -> None:
+    """Refuse conditions and choices that cannot be.
+
+    Raises:
+        UsageError: "KEY: what came, what was wanted".
+    """
+    for name, _ in study.axes:
+        if "." not in name:
+            raise UsageError(f"axes.{name}: no variant has {{{name}}}, and a recipe's field has a dot")
+    if study.grid.runs < 1:
+        raise UsageError(f"grid.runs: {study.grid.runs} came; at least 1 is wanted")
+    there = [str(condition) for condition in study.conditions if str(condition)]
+    for variant, where, _ in study.grid.of:
+        if variant not in study.variants:
+            raise UsageError(f"grid: {variant!r} is not one of the variants")
+        if where and where not in there:
+            raise UsageError(f"grid: {where!r} is no condition; there are {'; '.join(there) or 'none'}")
+    for condition in study.conditions:
+        recipe = study.at(condition).recipe
+        for variant in study.variants:
+            for choice in study.grid.choices(variant, condition):
+                with_fields(recipe, choice)
+                if left := placeholders(filled(variant, choice)):
+                    raise UsageError(
+                        f"variants: {variant!r} has {{{left[0]}}}, of which neither axes nor grid have values"
+                    )
 
 
 def check_kind(key: str, value: object) -> object:
@@ -104,6 +158,8 @@ def check_kind(key: str, value: object) -> object:
         raise UsageError(f"{key}: unknown; known are {', '.join(kinds)}")
     kind = kinds[key]
     if kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if key == "videos_per_class" and isinstance(value, list) and all(type(v) is int for v in value):
         return tuple(value)
     if kind is float and type(value) is int:
         return float(value)
@@ -130,7 +186,7 @@ def _words(kind: object) -> str:
 
 
 def continue_study(stored: Study, wanted: Study) -> Study:
-    """The stored study with the wanted one's further variants and seeds; nothing that was there goes.
+    """The stored study with the wanted one's further variants, seeds and conditions; nothing there goes.
 
     Raises:
         UsageError: if anything else differs, naming it.
@@ -138,7 +194,8 @@ def continue_study(stored: Study, wanted: Study) -> Study:
     differences = _differences(stored, wanted)
     if differences:
         raise UsageError(
-            f"the study in this folder has {'; '.join(differences)}. Only variants and seeds can be added: "
+            f"the study in this folder has {'; '.join(differences)}. Only variants, seeds and "
+            "conditions (videos_per_class, axes) can be added: "
             "give another --output for another study"
         )
     variants = (*stored.variants, *(v for v in wanted.variants if v not in stored.variants))
@@ -150,11 +207,26 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         seeds=seeds,
         max_seeds=max(stored.max_seeds or 0, seeds),
         linear_probe=stored.linear_probe or wanted.linear_probe,
+        videos_per_class=_together(stored.videos_per_class, wanted.videos_per_class),
+        axes=tuple((name, _union(values, dict(wanted.axes)[name])) for name, values in stored.axes),
+        grid=dataclasses.replace(stored.grid, of=_union(stored.grid.of, wanted.grid.of)),
     )
+
+
+def _union(there: tuple, further: tuple) -> tuple:
+    return (*there, *(value for value in further if value not in there))
+
+
+def _together(there: int | tuple[int, ...] | None, further: int | tuple[int, ...] | None):
+    if there == further or there is None or further is None:
+        return there
+    one, other = (value if isinstance(value, tuple) else (value,) for value in (there, further))
+    return _union(one, other)
 
 
 def _differences(stored: Study, wanted: Study) -> list[str]:
     free = {"name", "variants", "seeds", "max_seeds", "linear_probe", "data", "recipe", "baseline"}
+    free |= {"videos_per_class", "axes", "grid"}
     found = []
     if os.path.realpath(stored.data) != os.path.realpath(wanted.data):
         found.append(f"data = {stored.data!r}, not {wanted.data!r}")
@@ -162,6 +234,12 @@ def _differences(stored: Study, wanted: Study) -> list[str]:
         old, new = getattr(stored, key), getattr(wanted, key)
         if old != new:
             found.append(f"{key} = {old!r}, not {new!r}")
+    if (stored.videos_per_class is None) != (wanted.videos_per_class is None):
+        found.append(f"videos_per_class = {stored.videos_per_class}, not {wanted.videos_per_class}")
+    if dict(stored.axes).keys() != dict(wanted.axes).keys():
+        found.append(f"axes of {list(dict(stored.axes))}, not {list(dict(wanted.axes))}")
+    if (stored.grid.runs, stored.grid.axes) != (wanted.grid.runs, wanted.grid.axes):
+        found.append("another grid of choices")
     if wanted.baseline not in (stored.baseline, wanted.variants[0]):
         found.append(f"baseline = {stored.baseline!r}, not {wanted.baseline!r}")
     old_recipe, new_recipe = flat(recipe_to_dict(stored.recipe)), flat(recipe_to_dict(wanted.recipe))

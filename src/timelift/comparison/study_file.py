@@ -8,7 +8,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from timelift.comparison.study import Study, check_kind
+from timelift.comparison.axes import Axes, Grid, read_axes, spread
+from timelift.comparison.study import Study, check_axes, check_kind
 from timelift.records.errors import DataError, UsageError
 from timelift.records.recipe import parse_recipe, recipe_to_dict
 
@@ -40,7 +41,7 @@ def parse_study(path: Path) -> Study:
 
 
 def _study(values: dict, path: Path) -> Study:
-    given = {key: check_kind(key, value) for key, value in values.items() if key != "recipe"}
+    given = {key: check_kind(key, value) for key, value in values.items() if key not in _TABLES}
     for key, what in (("data", "the path of the videos"), ("variants", "a list of texts")):
         if key not in given:
             raise UsageError(f"{key}: missing; give {what}")
@@ -49,7 +50,36 @@ def _study(values: dict, path: Path) -> Study:
         raise UsageError(f"recipe: {recipe!r} came; tables such as [recipe.training] are wanted")
     given.setdefault("name", path.stem)
     given["data"] = os.path.abspath(path.parent / Path(str(given["data"])).expanduser())
-    return Study(**given, recipe=parse_recipe(recipe))  # type: ignore[arg-type]
+    axes = read_axes("axes", values.get("axes", {}))
+    given["variants"] = spread(given["variants"], axes)  # type: ignore[arg-type]
+    given["axes"] = tuple((name, of) for name, of in axes if not _is_of_variants(name, values["variants"]))
+    study = Study(**given, grid=_grid(values.get("grid", {})), recipe=parse_recipe(recipe))  # type: ignore[arg-type]
+    check_axes(study)
+    return study
+
+
+_TABLES = ("recipe", "axes", "grid")
+
+
+def _is_of_variants(name: str, variants: list[str]) -> bool:
+    return any(f"{{{name}}}" in variant for variant in variants)
+
+
+def _grid(table: object) -> Grid:
+    if not isinstance(table, dict):
+        raise UsageError(f"grid: {table!r} came; a table is wanted")
+    runs = table.get("runs", 3)
+    if type(runs) is not int:
+        raise UsageError(f"grid.runs: {runs!r} came; a whole number is wanted")
+    own = {name: axes for name, axes in table.items() if isinstance(axes, dict)}
+    shared = {name: values for name, values in table.items() if name != "runs" and name not in own}
+    of = []
+    for variant, axes in own.items():
+        special = {where: at for where, at in axes.items() if isinstance(at, dict)}
+        general = {name: values for name, values in axes.items() if name not in special}
+        for where, at in ({"": general} | special).items():
+            of.append((variant, where, read_axes(f"grid.{variant}", at)))
+    return Grid(runs, read_axes("grid", shared), tuple(of))
 
 
 def line_of(text: str, keys: list[str]) -> int | None:
@@ -82,14 +112,25 @@ def study_to_toml(study: Study, folder: Path | None = None) -> str:
 
     With a folder, `data` is written relative to it, so that both can move together.
     """
-    values = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name != "recipe"}
+    values = {f.name: getattr(study, f.name) for f in dataclasses.fields(Study) if f.name not in _TABLES}
     if folder is not None:
         values["data"] = Path(os.path.relpath(os.path.abspath(study.data), folder)).as_posix()
     lines = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    lines += _axes_lines("axes", study.axes)
+    if study.grid.axes or study.grid.of:
+        lines += ["", "[grid]", f"runs = {study.grid.runs}", *_axes_lines("", study.grid.axes)]
+        for variant, where, axes in study.grid.of:
+            lines += _axes_lines(f"grid.{_toml(variant)}" + (f".{_toml(where)}" if where else ""), axes)
     for table, fields in recipe_to_dict(study.recipe).items():
         lines += ["", f"[recipe.{table}]"]
         lines += [f"{key} = {_toml(value)}" for key, value in fields.items() if value is not None]
     return "\n".join(lines) + "\n"
+
+
+def _axes_lines(table: str, axes: Axes) -> list[str]:
+    if not axes:
+        return []
+    return [*(["", f"[{table}]"] if table else []), *(f"{_toml(name)} = {_toml(of)}" for name, of in axes)]
 
 
 def _toml(value: object) -> str:

@@ -22,9 +22,14 @@ def to_csv(table: StudyTable) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in table.rows:
-        values = _row_values(row) | (_difference_values(row.difference) if row.difference else {})
-        writer.writerow([_plain(values.get(column, "")) for column in COLUMNS])
+        values = values_of(row)
+        writer.writerow([plain(values.get(column, "")) for column in COLUMNS])
     return text.getvalue()
+
+
+def values_of(row: Row) -> dict[str, object]:
+    """A row's values by column; a column that does not apply is missing."""
+    return _row_values(row) | (_difference_values(row.difference) if row.difference else {})
 
 
 def _row_values(row: Row) -> dict[str, object]:
@@ -62,7 +67,8 @@ def _difference_values(result: PairedDifference) -> dict[str, object]:
     }
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """The value as a CSV holds it: a number that is none is empty."""
     return "" if isinstance(value, float) and not math.isfinite(value) else value
 
 

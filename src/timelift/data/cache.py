@@ -43,17 +43,22 @@ class CachedFrames:
             DataError: if the video is not in the cache, its file there is damaged, or lacks a frame.
         """
         path = cache_path(self.folder, video, self.clip_format)
+        if indices and max(indices) >= video.frames:
+            raise DataError(f"frame {max(indices)} of {video.path} was asked for: it has {video.frames}")
+        width, height = scaled_size(video.width, video.height, self.clip_format.short_side)
+        wanted = np.empty((len(indices), height, width, self.clip_format.channels), np.uint8)
         try:
-            stored = np.load(path, mmap_mode="r")
+            with path.open("rb", buffering=0) as file:
+                whole = os.fstat(file.fileno()).st_size == _video_bytes(video, self.clip_format)
+                for frame, index in zip(wanted, indices, strict=True) if whole else ():
+                    os.preadv(file.fileno(), [frame.data], _HEADER_BYTES + index * frame.nbytes)
         except FileNotFoundError as error:
             raise DataError(
                 f"{video.path} is not in the cache {self.folder}: was it cleared? start again"
             ) from error
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path}, the cached {video.path}, is damaged: delete it, start again") from error
-        if indices and max(indices) >= len(stored):
-            raise DataError(f"frame {max(indices)} of {video.path} was asked for: it has {len(stored)}")
-        return stored[indices]
+        if not whole:
+            raise DataError(f"{path}, the cached {video.path}, is damaged: delete it, start again")
+        return wanted
 
 
 def default_folder() -> Path:

@@ -125,6 +125,24 @@ def balanced_subset(manifest: Manifest, videos_per_class: int, seed: int) -> Man
     return manifest.with_videos(v for v in manifest.videos if v.split != "train" or v.path in kept)
 
 
+def fewer_of(manifest: Manifest, side: str, videos: int) -> Manifest:
+    """The same manifest with so many videos of one split, the classes as even as they go, groups in turn.
+
+    Raises:
+        DataError: if a class has fewer than its share.
+    """
+    kept: set[str] = set()
+    for place, label in enumerate(manifest.classes):
+        there = [video for video in manifest.of_split(side).videos if video.label == label]
+        share = videos // len(manifest.classes) + (place < videos % len(manifest.classes))
+        if len(there) < share:
+            raise DataError(
+                f"class {label!r} has {len(there)} {side} videos, {share} were wanted of it: take fewer"
+            )
+        kept |= {video.path for video in _taking_turns(there, label, 0)[:share]}
+    return manifest.with_videos(v for v in manifest.videos if v.split != side or v.path in kept)
+
+
 def _group(video: Video) -> str:
     """The video's group; without one it stands alone, under a name that no group has."""
     return video.group or f"\0{video.path}"

@@ -71,13 +71,17 @@ class Optimisation:
     momentum: float = 0.9
     weight_decay: float = 0.05
     decay_norms_and_biases: bool = False
-    schedule: Literal["constant", "step", "plateau", "cosine"] = "cosine"
+    schedule: Literal["constant", "step", "plateau", "stall", "cosine"] = "cosine"
     warmup_epochs: float = 1.0
     step_epochs: int = 10  # step: every so many epochs times step_factor
-    step_factor: float = 0.1  # also plateau's
+    step_factor: float = (
+        0.1  # also plateau's, and stall's: after every check that is not above the one before
+    )
     plateau_patience: int = 5  # epochs without a better validation accuracy
     epochs: int = 8
+    validate_every: int = 1  # epochs between validations; the last epoch is always validated
     batch_size: int = 8  # clips a step and process
+    reshuffle: Literal["epoch", "step"] = "epoch"  # step: batches are drawn anew, and do not part an epoch
     accumulate: int = 1  # batches an optimiser step
     freeze_lifted_steps: int = 0  # optimiser steps until the group thaws
     freeze_kept_steps: int = 0

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from timelift.comparison.study import LINEAR_PROBE, flat
+from timelift.comparison.summary import STAR, AtCondition, rows_by_variant
 from timelift.comparison.table import Row, StudyTable
 from timelift.records import DataError, Manifest, Predictions, Run, Video
 from timelift.records.recipe import recipe_to_dict
@@ -65,6 +67,47 @@ class Setting:
 
     name: str
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One variant's accuracy (fractions) at growing numbers of training videos."""
+
+    variant: str
+    videos: tuple[int, ...]
+    means: tuple[float, ...]
+    bands: tuple[tuple[float, float], ...]  # 95 % t interval of the mean over runs; the mean with one run
+    stars: tuple[bool, ...]  # differs from the baseline, as the verdict says
+
+
+def lines_over_videos(tables: Sequence[AtCondition], classes: int) -> list[Line]:
+    """A line for every variant with runs at two or more numbers of training videos."""
+    lines = []
+    for name, rows in rows_by_variant(tuple(tables)).items():
+        points = [
+            (one.condition.videos_per_class * classes, row)
+            for one, row in zip(tables, rows, strict=True)
+            if row is not None and row.runs and one.condition.videos_per_class is not None
+        ]
+        points.sort(key=lambda point: point[0])
+        if len(points) > 1:
+            lines.append(
+                Line(
+                    variant=name,
+                    videos=tuple(videos for videos, _ in points),
+                    means=tuple(row.mean for _, row in points),
+                    bands=tuple(_band(row) for _, row in points),
+                    stars=tuple(row.verdict in STAR for _, row in points),
+                )
+            )
+    return lines
+
+
+def _band(row: Row) -> tuple[float, float]:
+    if row.runs < 2:
+        return row.mean, row.mean
+    half = float(stats.t.ppf(0.975, row.runs - 1)) * row.standard_error
+    return row.mean - half, row.mean + half
 
 
 def best_variant(table: StudyTable) -> Row | None:

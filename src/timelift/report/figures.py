@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from timelift.comparison.table import Row, StudyTable
-from timelift.report.facts import Curve
+from timelift.report.facts import Curve, Line
 from timelift.report.words import interval, percent, signed
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ VARIABLES = {
     INK: "--ink", MUTED: "--muted", RULE: "--rule", BAND: "--band",
     ACCENT: "--accent", GOOD: "--good", BAD: "--bad",
 }  # fmt: skip
+LINES = [f"#0d1e0{i}" for i in range(5)]  # one a variant; then again, dashed
+VARIABLES |= {colour: f"--line-{i}" for i, colour in enumerate(LINES)}
+DASHES = ("-", "--", ":")
 COLOURS = {"better": GOOD, "worse": BAD, "equivalent": ACCENT}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -156,6 +159,43 @@ def learning_curves(name: str, key: str, curves: Sequence[Curve], highest_loss: 
         key,
         f"Learning curves of {name}. Training at the last epoch: {'; '.join(last)}",
     )
+
+
+def over_videos(lines: Sequence[Line], names: dict[str, str]) -> str:
+    """Accuracy against the number of training videos, a line a variant (Ras et al. 2018, figure 3)."""
+    told = "; ".join(f"{names[line.variant]}: {', '.join(map(percent, line.means))}" for line in lines)
+    return _draw(
+        lambda figure: _over_videos(figure, lines, names),
+        (WIDE, 4.2),
+        "over-videos",
+        f"Accuracy in percent against the number of training videos, {lines[0].videos}. {told}",
+    )
+
+
+def _over_videos(figure: "Figure", lines: Sequence[Line], names: dict[str, str]) -> None:
+    axes = figure.add_subplot()
+    for place, line in enumerate(lines):
+        colour, dash = LINES[place % len(LINES)], DASHES[place // len(LINES) % len(DASHES)]
+        means = [100 * value for value in line.means]
+        low, high = ([100 * bounds[side] for bounds in line.bands] for side in (0, 1))
+        axes.fill_between(line.videos, low, high, color=colour, alpha=0.16, linewidth=0)
+        axes.plot(line.videos, means, dash, marker="o", markersize=4, color=colour, label=names[line.variant])
+        starred = [
+            (x, 100 * top)
+            for x, (_, top), star in zip(line.videos, line.bands, line.stars, strict=True)
+            if star
+        ]
+        for x, top in starred:
+            axes.annotate("*", (x, top), ha="center", va="bottom", color=colour, fontsize=13)
+    axes.set_xscale("log")
+    ticks = sorted({count for line in lines for count in line.videos})
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("training videos")
+    axes.set_ylabel("top-1 accuracy, percent")
+    axes.grid(axis="y", color=RULE, linewidth=0.5)
+    axes.legend(frameon=False, loc="best", labelcolor=INK)
+    figure.tight_layout(pad=0.4)
 
 
 def _curves(figure: "Figure", curves: Sequence[Curve], highest_loss: float) -> None:

@@ -1,20 +1,17 @@
 """The page of a study: one HTML file that needs nothing else, with CSV and Markdown beside it."""
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from timelift.comparison.study import LINEAR_PROBE, Study
+from timelift.comparison.study import Study
 from timelift.comparison.table import StudyTable
 from timelift.comparison.table_text import to_csv, to_markdown
-from timelift.comparison.wording import percent as confidence
 from timelift.records import Manifest, Predictions, Run
 from timelift.records.video import read_manifest
 from timelift.report import facts, figures, words
 from timelift.report.caveats import caveats
+from timelift.report.template import render, write_whole
 
 MANIFEST = "data.csv"  # in a study's folder: the videos as they were scanned
 MOST_CLASSES_IN_A_MATRIX = 12
@@ -42,26 +39,30 @@ def write_report(
     runs: Sequence[tuple[Run, Path]],
     predictions: Sequence[Predictions],
     *,
+    into: Path | None = None,
     manifest: Manifest | None = None,
     data_notes: Sequence[str] = (),
 ) -> ReportFiles:
-    """Write report.html, report.csv and report.md into the study's folder, each whole or not at all.
+    """Write report.html, report.csv and report.md into a folder, each whole or not at all.
 
+    into: where; without it the study's own folder.
     runs: the finished ones with their folders; predictions in the same order. manifest: the videos with
     their splits; without it what the study's folder holds as data.csv. data_notes: what was done to them.
     """
-    folder = Path(study_folder)
-    files = ReportFiles(*(folder / f"report.{ending}" for ending in ("html", "csv", "md")))
+    folder, into = Path(study_folder), Path(into or study_folder)
+    into.mkdir(parents=True, exist_ok=True)
+    files = ReportFiles(*(into / f"report.{ending}" for ending in ("html", "csv", "md")))
     if manifest is None and (folder / MANIFEST).is_file():
         manifest = read_manifest(folder / MANIFEST)
-    _write(files.html, page(folder, table, study, runs, predictions, manifest, data_notes))
-    _write(files.csv, to_csv(table))
-    _write(files.markdown, to_markdown(table))
+    write_whole(files.html, page(folder, into, table, study, runs, predictions, manifest, data_notes))
+    write_whole(files.csv, to_csv(table))
+    write_whole(files.markdown, to_markdown(table))
     return files
 
 
 def page(
     folder: Path,
+    into: Path,
     table: StudyTable,
     study: Study,
     runs: Sequence[tuple[Run, Path]],
@@ -69,30 +70,15 @@ def page(
     manifest: Manifest | None,
     data_notes: Sequence[str],
 ) -> str:
-    """The HTML of the page; links in it are relative to `folder`."""
-    from jinja2 import Environment, StrictUndefined
-
+    """The HTML of the page; links in it are relative to `into`."""
     answers = {(run.variant, run.seed): p for (run, _), p in zip(runs, predictions, strict=True)}
     records = [run for run, _ in runs]
     names = words.short_names([row.variant for row in table.rows])
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "percent": words.percent,
-        "signed": words.signed,
-        "interval": words.interval,
-        "thousands": words.thousands,
-        "duration": words.duration,
-        "last_line": words.last_line,
-        "confidence": confidence,
-        "named": lambda text: _named(text, names),
-    }
-    return environment.from_string(_resource("page.html")).render(
-        css=_resource("page.css"),
+    return render(
+        "page.html",
+        names,
         table=table,
         study=study,
-        names=names,
         network=words.shared_network(list(names)),
         one_start=_one_start(table),
         headline=words.sentences(table.headline),
@@ -106,10 +92,9 @@ def page(
         policy=POLICIES[study.bad_videos],
         settings=facts.settings(records),
         **_surroundings(records),
-        run_rows=[(run, facts.relative(path, folder)) for run, path in runs],
+        run_rows=[(run, facts.relative(path, into)) for run, path in runs],
         study_file=_text_of(folder / "study.toml"),
         folder=folder.name,
-        plural=words.plural,
     )
 
 
@@ -171,28 +156,5 @@ def _one_start(table: StudyTable) -> str:
     return starts.pop() if len(starts) == 1 else ""
 
 
-def _named(text: str, names: dict[str, str]) -> str:
-    """The text with every variant as code, by its short name; the full one shows where the pointer rests."""
-    from markupsafe import Markup, escape
-
-    variants = sorted((name for name in names if name != LINEAR_PROBE), key=len, reverse=True)
-    parts = re.split(f"({'|'.join(map(re.escape, variants))})", text)  # variants at the odd places
-    code = Markup('<code title="{}">{}</code>')
-    return Markup("").join(
-        code.format(part, names[part]) if place % 2 else escape(words.typeset(part))
-        for place, part in enumerate(parts)
-    )
-
-
-def _resource(name: str) -> str:
-    return resources.files("timelift.report").joinpath(name).read_text(encoding="utf-8")
-
-
 def _text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -45,9 +45,16 @@ def scanned(
 
 
 def prepared(
-    manifest: Manifest, *, policy: Policy, select_by_validation: bool, seed: int = 0
+    manifest: Manifest,
+    *,
+    policy: Policy,
+    select_by_validation: bool,
+    keep_validation: bool = False,
+    seed: int = 0,
 ) -> PreparedData:
     """Judge and split a scanned manifest: the same answer for every variant and every run.
+
+    select_by_validation: the epoch. keep_validation: hold validation videos for other choices, too.
 
     Raises:
         DataError: for bad videos under the policy "error", leaks between splits, a class on one side only.
@@ -67,12 +74,13 @@ def prepared(
         )
     check_leaks(manifest)
     selection = "validation" if select_by_validation else "last epoch: as the study says"
-    if select_by_validation and not any(v.split == "val" for v in manifest.videos):
+    keep_validation = keep_validation or select_by_validation
+    if keep_validation and not any(v.split == "val" for v in manifest.videos):
         manifest, sentence = with_validation(manifest, seed=seed)
         notes.append(sentence)
-        if not any(v.split == "val" for v in manifest.videos):
+        if select_by_validation and not any(v.split == "val" for v in manifest.videos):
             selection = sentence
-    if not select_by_validation:
+    if not keep_validation:
         manifest = manifest.with_videos(v for v in manifest.videos if v.split != "val")
     return PreparedData(_both_sides(manifest), selection, tuple(notes))
 

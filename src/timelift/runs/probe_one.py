@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from timelift.comparison.axes import placeholders
 from timelift.data.dataset import EvaluationClips
 from timelift.evaluation.metrics import summary
 from timelift.evaluation.probe import features, linear_probe
@@ -24,9 +25,11 @@ from timelift.variants import Variant, build_image, parse_variant
 def probed_network(variants: tuple[str, ...]) -> str | None:
     """The first pretrained image network among the variants, as text without rules; None if there is none.
 
-    Networks from random weights, systems and users' own files are not probed.
+    Networks from random weights, systems, users' own files and variants with choices are not probed.
     """
     for text in variants:
+        if placeholders(text):
+            continue
         variant = parse_variant(text)
         if variant.is_system or ".py:" in variant.network or dict(variant.options).get("weights", "") is None:
             continue

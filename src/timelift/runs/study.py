@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from timelift.comparison.axes import Condition, filled, placeholders
 from timelift.comparison.store import Cell as Place
 from timelift.comparison.store import Store
 from timelift.comparison.study import Study, continue_study
@@ -18,6 +19,7 @@ from timelift.records.run import read_run
 from timelift.runs.data import scanned
 from timelift.runs.one_cell import SCANNED, study_data, study_frames
 from timelift.runs.probe_one import probed_network
+from timelift.runs.select_one import add_selection_runs
 from timelift.runs.workers import run_workers
 from timelift.variants import parse_variant
 
@@ -26,9 +28,10 @@ Bar = Callable[..., None]
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """What a study holds by now: finished runs with their folders and predictions, and failed cells."""
+    """What a study holds by now at one condition: finished runs with their files, and failed cells."""
 
-    study: Study
+    condition: Condition
+    study: Study  # at this condition
     store: Store
     runs: tuple[Run, ...]
     folders: tuple[Path, ...]
@@ -43,11 +46,24 @@ def resolved(study: Study) -> Study:
     Raises:
         UsageError: for a variant that is not understood, or weights that cannot be had.
     """
-    names = {text: str(parse_variant(text)) for text in study.variants}
+    names = {text: _canonical(study, text) for text in study.variants}
     variants = tuple(dict.fromkeys(names.values()))
     probe = study.linear_probe and probed_network(variants) is not None
     baseline = names.get(study.baseline or "", variants[0])
-    return dataclasses.replace(study, variants=variants, baseline=baseline, linear_probe=probe)
+    grid = dataclasses.replace(
+        study.grid, of=tuple((names[name], where, axes) for name, where, axes in study.grid.of)
+    )
+    return dataclasses.replace(study, variants=variants, baseline=baseline, linear_probe=probe, grid=grid)
+
+
+def _canonical(study: Study, variant: str) -> str:
+    """The variant in canonical words; one with choices of its own as typed, every choice having been read."""
+    if not placeholders(variant):
+        return str(parse_variant(variant))
+    for condition in study.conditions:
+        for choice in study.grid.choices(variant, condition):
+            parse_variant(filled(variant, choice))
+    return " ".join(variant.split())
 
 
 def open_study(study: Study, folder: Path) -> Study:
@@ -92,7 +108,9 @@ def run_study(
     """Run every cell that is not done; cells of processes that died are taken up again."""
     store = Store(folder)
     store.state_seeds(study.seeds, study.max_seeds or study.seeds)
-    store.add_cells(study.cells, range(study.seeds))
+    add_selection_runs(study, store)
+    for condition in study.conditions:
+        store.add_cells(study.cells, range(study.seeds), str(condition))
     while True:
         store.reclaim_dead()
         states = {cell.state for cell in store.status()}
@@ -105,8 +123,8 @@ def run_study(
             return
 
 
-def finished(folder: Path) -> Finished:
-    """Read a study back.
+def finished(folder: Path) -> tuple[Finished, ...]:
+    """Read a study back: what it holds at each condition that has a finished run.
 
     Raises:
         DataError: if the folder holds none, or no run of it is finished.
@@ -114,19 +132,25 @@ def finished(folder: Path) -> Finished:
     if not (folder / "study.toml").is_file():
         raise DataError(f"{folder} holds no study (study.toml): give the --output of a `timelift compare`")
     study, store = parse_study(folder / "study.toml"), Store(folder)
-    cells = [cell for cell in store.status() if cell.variant in study.cells]
-    done = [cell for cell in cells if cell.state == "done"]
-    if not done:
-        raise DataError(f"{folder}: none of its {len(cells)} runs is finished{_why(cells)}")
-    folders = tuple(store.run_folder(cell.variant, cell.seed) for cell in done)
+    cells = [cell for cell in store.status() if cell.variant in study.cells and not cell.choice]
+    if not any(cell.state == "done" for cell in cells):
+        raise DataError(f"{folder}: none of its {len(cells)} runs is finished{_why(store.status())}")
+    found = (_finished_at(condition, study, store, cells) for condition in study.conditions)
+    return tuple(one for one in found if one.runs)
+
+
+def _finished_at(condition: Condition, study: Study, store: Store, cells: Sequence[Place]) -> Finished:
+    own = [cell for cell in cells if cell.condition == str(condition)]
+    folders = tuple(store.run_folder(cell) for cell in own if cell.state == "done")
     return Finished(
-        study=study,
+        condition=condition,
+        study=study.at(condition),
         store=store,
         runs=tuple(map(read_run, folders)),
         folders=folders,
         predictions=tuple(read_predictions(path / "predictions.npz") for path in folders),
-        failed=tuple(cell for cell in cells if cell.state == "failed"),
-        open=sum(cell.state in ("new", "running") for cell in cells),
+        failed=tuple(cell for cell in own if cell.state == "failed"),
+        open=sum(cell.state in ("new", "running") for cell in own),
     )
 
 

@@ -16,6 +16,7 @@ from timelift.evaluation.cost import parameters
 from timelift.evaluation.evaluate import Clips, evaluate
 from timelift.evaluation.metrics import summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
+from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run
 from timelift.records.predictions import write_predictions
 from timelift.records.run import write_run
@@ -27,7 +28,10 @@ from timelift.training.checkpoint import discard_checkpoint
 from timelift.training.distributed import join_processes
 from timelift.training.logs import ProgressEvent
 from timelift.training.loop import train
+from timelift.training.result import TrainResult
 from timelift.variants import build_variant, parse_variant
+
+VALIDATION = "acc/top1/validation"  # the only metric of a run that was made for a choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,8 @@ class Cell:
     frames: FrameSource
     device: torch.device
     time_check: bool = True  # also judge shuffled, reversed and frozen clips
+    row: str = ""  # the name of its row in a study's table; "": the variant
+    notes: tuple[str, ...] = ()  # for the reader of the report
 
 
 def train_one(
@@ -53,6 +59,44 @@ def train_one(
     The seed gives the start of what is drawn at random, the order and the augmentation: the same for every
     variant where shapes agree. The test videos are judged once, after the weights are chosen.
     """
+    trained = _train(cell, folder, progress)
+    if not join_processes(cell.device).is_first:
+        return None
+    started = time.perf_counter()
+    test = cell.data.manifest.of_split("test")
+    predictions = trained.judge.predictions(trained.model, test)
+    metrics = summary(predictions)
+    if cell.time_check:
+        metrics |= trained.judge.time_use(trained.model, test, predictions)
+    run = _record(cell, trained, metrics, started)
+    save(trained.model, trained.variant, run.classes, run.recipe.clip, folder)
+    (folder / "receipt.txt").write_text(f"{trained.model.receipt}\n", encoding="utf-8")
+    store_run(run, predictions, folder)
+    discard_checkpoint(folder)
+    return run
+
+
+def try_one(cell: Cell, folder: Path) -> Run:
+    """Train and judge on the validation videos alone, for a choice; weights and predictions are not kept."""
+    trained = _train(cell, folder, None)
+    started = time.perf_counter()
+    accuracy = trained.judge.accuracy(trained.model, cell.data.manifest.of_split("val"))
+    run = _record(cell, trained, {VALIDATION: accuracy}, started)
+    write_run(run, folder)
+    discard_checkpoint(folder)
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    variant: str
+    model: VideoModel
+    recipe: Recipe  # with the pixels of the network
+    judge: "_Judge"
+    result: TrainResult
+
+
+def _train(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | None) -> _Trained:
     variant = parse_variant(cell.variant)
     manifest, clip = cell.data.manifest, cell.recipe.clip
     torch.manual_seed(cell.seed)
@@ -61,7 +105,7 @@ def train_one(
     recipe = dataclasses.replace(cell.recipe, clip=with_pixels_of(clip, facts))
     normalise = Normalise(recipe.clip.mean, recipe.clip.std)  # type: ignore[arg-type]
     judge = _Judge(recipe, cell.frames, normalise, cell.device)
-    validating = cell.data.selection == "validation"
+    val = manifest.of_split("val")
     result = train(
         model,
         TrainClips(manifest.of_split("train"), recipe, cell.seed, cell.frames),
@@ -70,37 +114,34 @@ def train_one(
         seed=cell.seed,
         groups=model.parameter_groups(),
         normalise=normalise,
-        validate=(lambda net, epoch: judge.accuracy(net, manifest.of_split("val"))) if validating else None,
+        validate=(lambda net, epoch: judge.accuracy(net, val)) if val.videos else None,
+        keep_best=cell.data.selection == "validation",
         device=cell.device,
         progress=progress,
     )
-    if not join_processes(cell.device).is_first:
-        return None
-    started = time.perf_counter()
-    test = manifest.of_split("test")
-    predictions = judge.predictions(model, test)
-    metrics = summary(predictions) | (judge.time_use(model, test, predictions) if cell.time_check else {})
-    run = Run(
-        variant=str(variant),
+    return _Trained(str(variant), model, recipe, judge, result)
+
+
+def _record(cell: Cell, trained: _Trained, metrics: dict[str, float], judging: float) -> Run:
+    """The run's record; judging: when that began, in seconds of the performance counter."""
+    manifest, result = cell.data.manifest, trained.result
+    facts = getattr(trained.model.image_net, "image_facts", None)
+    return Run(
+        variant=cell.row or trained.variant,
         seed=cell.seed,
-        recipe=recipe,
+        recipe=trained.recipe,
         classes=manifest.classes,
         data_digest=data_digest(manifest),
         train_digest=manifest.of_split("train").digest(),
         started_from=getattr(facts, "started_from", "random"),
-        selection=result.selection if validating else cell.data.selection,
-        parameters=parameters(model),
+        selection=result.selection if cell.data.selection == "validation" else cell.data.selection,
+        parameters=parameters(trained.model),
         metrics=metrics,
         versions=versions(),
         hardware=hardware(cell.device),
-        seconds={"train": result.seconds, "evaluate": time.perf_counter() - started},
-        notes=result.notes,
+        seconds={"train": result.seconds, "evaluate": time.perf_counter() - judging},
+        notes=(*cell.notes, *result.notes),
     )
-    save(model, run.variant, run.classes, recipe.clip, folder)
-    (folder / "receipt.txt").write_text(f"{model.receipt}\n", encoding="utf-8")
-    store_run(run, predictions, folder)
-    discard_checkpoint(folder)
-    return run
 
 
 def store_run(run: Run, predictions: Predictions, folder: Path) -> None:

@@ -14,6 +14,7 @@ _AT_LEAST = {
     "step_factor": 0,
     "plateau_patience": 1,
     "epochs": 1,
+    "validate_every": 1,
     "batch_size": 1,
     "accumulate": 1,
     "freeze_lifted_steps": 0,
@@ -48,8 +49,10 @@ def check_choices(choices: Optimisation, has_validation: bool) -> None:
 
 def _check_needs_no_validation(choices: Optimisation) -> None:
     remedy = "give a validation split"
-    if choices.schedule == "plateau":
-        raise UsageError(f"schedule 'plateau' follows the validation accuracy: {remedy}, or use 'cosine'")
+    if choices.schedule in ("plateau", "stall"):
+        raise UsageError(
+            f"schedule {choices.schedule!r} follows the validation accuracy: {remedy}, or use 'cosine'"
+        )
     if choices.early_stopping_patience > 0:
         raise UsageError(
             f"early_stopping_patience={choices.early_stopping_patience} follows the validation accuracy: "

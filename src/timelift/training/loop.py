@@ -33,10 +33,10 @@ from timelift.training.logs import ProgressEvent, append_log, write_log
 from timelift.training.memory import naming_the_batch_that_fits
 from timelift.training.mixup import Mix, draw_mix, mix_clips
 from timelift.training.objective import auxiliary_loss, check_answer, loss_and_hits
-from timelift.training.order import epoch_batches, optimiser_steps, share, upcoming
+from timelift.training.order import drawn_anew, epoch_batches, optimiser_steps, share, upcoming
 from timelift.training.precision import autocast, gradient_scaler
 from timelift.training.result import TrainResult, conclude
-from timelift.training.schedules import after_epoch, rate_factor
+from timelift.training.schedules import after_check, after_epoch, rate_factor
 from timelift.training.seeds import borrowed_randomness, derive
 from timelift.training.standing import EpochRow, Standing, is_finished, parse_standing, standing_to_dict
 
@@ -52,6 +52,7 @@ def train(
     normalise: Callable[[Tensor], Tensor],
     validate: Callable[[nn.Module, int], float] | None,
     device: torch.device,
+    keep_best: bool = True,
     progress: Callable[[ProgressEvent], None] | None = None,
     workers: int = 0,
     checkpoint_minutes: float = 10.0,
@@ -63,7 +64,8 @@ def train(
 
     model: float clips (B, C, T, H, W) -> logits (B, K); changed in place. clips: training clips only.
     groups: parameter name -> "new" | "lifted" | "kept". normalise: uint8 batch on the device -> float batch.
-    validate: (model in eval mode, epoch from 1) -> accuracy; None: the last epoch's weights are the answer.
+    validate: (model in eval mode, epoch from 1) -> accuracy. keep_best: the weights of the best validated
+    epoch are the answer; otherwise, and without validation, the last epoch's.
 
     Raises:
         UsageError: for choices that cannot be, parameters without a group, or another run's checkpoint.
@@ -93,9 +95,13 @@ def train(
     def plan(epoch: int) -> list[list[list[int]]]:
         batch = choices.batch_size * processes.count
         least = smallest * processes.count if smallest > 1 else 1
-        return optimiser_steps(epoch_batches(len(clips), batch, least, seed, epoch), choices.accumulate)
+        batches = epoch_batches(len(clips), batch, least, seed, epoch)
+        if choices.reshuffle == "step":
+            batches = drawn_anew(batches, seed, epoch)
+        return optimiser_steps(batches, choices.accumulate)
 
     steps_per_epoch = len(plan(1))
+    checks = {*range(choices.validate_every, choices.epochs + 1, choices.validate_every), choices.epochs}
 
     # what moves: all of it is in the checkpoint
     optimizer = build_optimizer(model, groups, choices)
@@ -108,6 +114,7 @@ def train(
         "training clips": len(clips),
         "processes": processes.count,
         "validation": validate is not None,
+        "keep_best": keep_best,
     }
     copy_from_first([*model.parameters(), *model.buffers()], processes)
     average = start_average(model) if choices.ema > 0 else None
@@ -229,7 +236,7 @@ def train(
                 raise not_finite("the weights are", where, factor, choices)
             copy_from_first(model.buffers(), processes)
             accuracy = None
-            if validate is not None:
+            if validate is not None and at.epoch in checks:
                 model.eval()
                 with averaged(model, average), torch.no_grad():
                     accuracy = say_from_first(
@@ -242,9 +249,15 @@ def train(
                     better = at.best_accuracy is None or accuracy > at.best_accuracy
                     if better:
                         at.best_accuracy, at.best_epoch = accuracy, at.epoch
+                    if better and keep_best:
                         best_weights = {n: t.detach().cpu().clone() for n, t in model.state_dict().items()}
                 if choices.schedule == "plateau":
                     at.plateau = after_epoch(at.plateau, better, choices)
+                if choices.schedule == "stall":
+                    before = [
+                        row.validation_accuracy for row in at.history if row.validation_accuracy is not None
+                    ]
+                    at.plateau = after_check(at.plateau, not before or accuracy > before[-1], choices)
                 patience = choices.early_stopping_patience
                 at.stopped = 0 < patience <= at.epoch - at.best_epoch and at.epoch < choices.epochs
 
@@ -277,7 +290,7 @@ def train(
         put_average(model, average)
     model.eval()
 
-    return conclude(at, choices, validate is not None, notes)
+    return conclude(at, choices, validate is not None and keep_best, notes)
 
 
 def _show(

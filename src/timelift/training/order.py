@@ -30,6 +30,18 @@ def epoch_batches(clips: int, batch: int, smallest: int, seed: int, epoch: int) 
     return batches
 
 
+def drawn_anew(batches: list[list[int]], seed: int, epoch: int) -> list[list[int]]:
+    """Batches of the same sizes, each from an order of its own of all clips (Ras et al. 2018, their code).
+
+    A clip may come several times in an epoch, or never.
+    """
+    clips = torch.tensor(sorted(clip for batch in batches for clip in batch))
+    orders = (
+        torch.randperm(len(clips), generator=generator(seed, "order", epoch, i)) for i in range(len(batches))
+    )
+    return [clips[order[: len(batch)]].tolist() for order, batch in zip(orders, batches, strict=True)]
+
+
 def optimiser_steps(batches: list[list[int]], accumulate: int) -> list[list[list[int]]]:
     """The batches of each optimiser step; the last step takes what is left."""
     return [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]

@@ -10,21 +10,21 @@ from timelift.training.standing import EpochRow, Standing
 class TrainResult:
     """How a training ended; the model itself holds the chosen weights."""
 
-    selection: str  # "last epoch: no validation", or "best validation epoch 7 of 20"
+    selection: str  # "last epoch", or "best validation epoch 7 of 20"
     best_epoch: int  # whose weights were chosen, from 1
     history: tuple[EpochRow, ...]
     seconds: float  # of training and validation, summed over interruptions
     notes: tuple[str, ...]  # anything a reader of the report must know
 
 
-def conclude(at: Standing, choices: Optimisation, validated: bool, notes: list[str]) -> TrainResult:
-    """The result of a run that stands at its end."""
+def conclude(at: Standing, choices: Optimisation, chosen: bool, notes: list[str]) -> TrainResult:
+    """The result of a run that stands at its end; chosen: by the best validation accuracy."""
     last = at.history[-1].epoch
     if at.stopped:
         patience = choices.early_stopping_patience
         stop = f"stopped early after epoch {last} of {choices.epochs}: no better validation accuracy"
         notes = [*notes, f"{stop} for {patience} epoch(s)"]
-    selection, best = "last epoch: no validation", last
-    if validated:
+    selection, best = "last epoch", last
+    if chosen:
         selection, best = f"best validation epoch {at.best_epoch} of {last}", at.best_epoch
     return TrainResult(selection, best, tuple(at.history), at.seconds, tuple(notes))

@@ -32,8 +32,13 @@ class Plateau:
     waited: int = 0  # epochs since the last better accuracy or the last reduction
 
 
+def after_check(plateau: Plateau, rose: bool, choices: Optimisation) -> Plateau:
+    """The stall rule's state: times `step_factor` after a validation that is not above the one before."""
+    return plateau if rose else Plateau(factor=plateau.factor * choices.step_factor)
+
+
 def after_epoch(plateau: Plateau, better: bool, choices: Optimisation) -> Plateau:
-    """The rule's state after an epoch whose validation accuracy was, or was not, the best so far."""
+    """The plateau rule's state after an epoch whose validation accuracy was, or was not, the best so far."""
     if better:
         return replace(plateau, waited=0)
     if plateau.waited + 1 < choices.plateau_patience:

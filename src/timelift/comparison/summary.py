@@ -1,0 +1,103 @@
+"""A study at several conditions in one table, a row a variant and a column a condition."""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+
+from timelift.comparison.axes import Condition
+from timelift.comparison.table import Row, StudyTable
+from timelift.comparison.table_text import COLUMNS, plain, values_of
+from timelift.comparison.wording import points
+
+STAR = {"better": "*", "worse": "*"}
+
+
+@dataclass(frozen=True)
+class AtCondition:
+    """The table of one condition."""
+
+    condition: Condition
+    table: StudyTable
+
+
+def rows_by_variant(tables: tuple[AtCondition, ...]) -> dict[str, list[Row | None]]:
+    """Variant -> its row at each condition, None where it has none; in the first table's order."""
+    names = dict.fromkeys(row.variant for one in tables for row in one.table.rows)
+    return {
+        name: [next((row for row in one.table.rows if row.variant == name), None) for one in tables]
+        for name in names
+    }
+
+
+def summary_csv(tables: tuple[AtCondition, ...]) -> str:
+    """One line for each variant and condition, with everything that a single table's CSV has."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("condition", *COLUMNS))
+    for one in tables:
+        for row in one.table.rows:
+            values = values_of(row)
+            writer.writerow((one.condition, *(plain(values.get(column, "")) for column in COLUMNS)))
+    return text.getvalue()
+
+
+def summary_markdown(tables: tuple[AtCondition, ...]) -> str:
+    """Mean ± standard error in percent, parameters, and one headline a condition."""
+    headings = ("variant", *(str(one.condition) for one in tables))
+    lines = [f"# {tables[0].table.name}", "", _row(headings), "|" + "---|" * len(headings)]
+    for name, rows in rows_by_variant(tables).items():
+        lines.append(_row((name, *(_cell(row, " ± ") for row in rows))))
+    lines += ["", caption(tables), ""]
+    lines += [f"- **{one.condition}**: {one.table.headline}" for one in tables]
+    return "\n".join(lines) + "\n"
+
+
+def summary_latex(tables: tuple[AtCondition, ...]) -> str:
+    """A tabular for a paper; it needs booktabs."""
+    columns = "l" + "r" * len(tables)
+    lines = [
+        f"% {caption(tables)}",
+        f"\\begin{{tabular}}{{{columns}}}",
+        "\\toprule",
+        _latex_row(("variant", *(_escaped(str(one.condition)) for one in tables))),
+        "\\midrule",
+    ]
+    for name, rows in rows_by_variant(tables).items():
+        lines.append(_latex_row((_escaped(name), *(_escaped(_cell(row, " $\\pm$ ")) for row in rows))))
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def caption(tables: tuple[AtCondition, ...]) -> str:
+    """What the table shows."""
+    table = tables[0].table
+    return (
+        f"Mean ± standard error over {table.seeds} runs, {table.metric}, percent; then the parameters. "
+        f"* differs from the baseline {table.baseline} on new videos like these (Holm within a condition, "
+        f"level {100 * table.look.nominal:.2g} %); {table.videos} test videos in {table.groups} groups."
+    )
+
+
+def _cell(row: Row | None, between: str) -> str:
+    if row is None or not row.runs:
+        return "-"
+    error = "" if math.isnan(row.standard_error) else f"{between}{points(row.standard_error)}"
+    size = "" if row.parameters is None else f" ({row.parameters:,})"
+    return f"{points(row.mean)}{error}{STAR.get(row.verdict, '')}{size}"
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _latex_row(cells: tuple[str, ...]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _escaped(text: str) -> str:
+    """LaTeX's own letters escaped; what is typeset already stays."""
+    parts = text.split("$\\pm$")
+    return "$\\pm$".join("".join(_LATEX.get(letter, letter) for letter in part) for part in parts)
+
+
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {"\\": "\\textbackslash{}"}

@@ -89,7 +89,7 @@ def _measured(record: Numbers, woken: nn.Module, generator: torch.Generator) -> 
         damage=damage,
         stream=stream,
         history=history,
-        rounding=rounding,
+        rounding=max(rounding, _rounding(woken, frames[:2])),
         single=single_inside(woken, frames[:1]),
     )
 

@@ -24,6 +24,9 @@ define AS_PROGRESS
 esac; done; echo; }
 endef
 
+# what only slow tests need: studies on Ray
+RAY := .venv/with-ray
+
 .PHONY: help setup demo test test-slow test-all check format clean
 
 help:
@@ -51,6 +54,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m compileall -qq -j 0 -x '/(tests|_internal)/' .venv/lib || true; \
 	echo $$(($$(date +%s) - start)) > $@; echo "set-up: done in $$(cat $@) s"
 
+$(RAY): $(STAMP)
+	@echo "set-up: ray, for the slow tests (240 MB)"; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[ray]' && touch $@
+
 demo: $(STAMP)
 	@start=$$(date +%s); $(BIN)/timelift demo && \
 	echo "set-up took $$(cat $(STAMP)) s (once), this demo $$(($$(date +%s) - start)) s"
@@ -58,10 +65,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: $(STAMP)
+test-slow: $(STAMP) $(RAY)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m slow
 
-test-all: $(STAMP)
+test-all: $(STAMP) $(RAY)
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
 check: $(STAMP)

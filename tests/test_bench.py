@@ -1,12 +1,17 @@
 """Timing: turns, medians and ratios from a clock that is made up; the benches compare equal things."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from timelift.bench import BENCHES
+from timelift.bench import harness, replicas, transform, workers
+from timelift.bench.lenets import TRAINING, laid_study
 from timelift.bench.timing import Contest, Timed, measure, quartiles
 from timelift.bench.transform import PLACES, Place, forward, forward_and_backward, layers_at
 from timelift.cli.main import main
+from timelift.comparison import store
+from timelift.runs.train_one import Cell, fit
 
 
 class Clock:
@@ -33,7 +38,7 @@ class Clock:
 def test_ways_are_timed_turn_by_turn_after_calls_that_do_not_count():
     clock = Clock()
     ways = {"a": clock.way("a", 100, 50, 1, 2, 3, 4), "b": clock.way("b", 90, 60, 2, 4, 6, 16)}
-    a, b = measure(Contest("", ways), turns=4, clock=clock)
+    a, b = measure(Contest("", ways), turns=4, clock=clock).ways
     assert "".join(clock.called) == "aabb" + "ab" * 4
     assert a.seconds == (1, 2, 3, 4)
     assert b.seconds == (2, 4, 6, 16)
@@ -48,7 +53,7 @@ def test_what_is_quick_is_called_until_the_time_can_be_told():
     clock = Clock()
     quick, slow = measure(
         Contest("", {"quick": clock.way("q", 1), "slow": clock.way("s", 7)}), 3, least_seconds=5, clock=clock
-    )
+    ).ways
     assert clock.called.count("q") == 2 + 3 * 5
     assert clock.called.count("s") == 2 + 3
     assert quick.seconds == (1, 1, 1)
@@ -81,7 +86,7 @@ def test_the_ways_of_the_transform_bench_give_the_same_answers_and_gradients(pla
 
 
 def test_the_transform_bench_times_every_place_both_ways():
-    titles = [contest.title for contest in BENCHES["transform"]()]
+    titles = [contest.title for contest in transform.contests()]
     assert titles == [f"{p.name}, {way}" for p in PLACES for way in ("forward", "forward and backward")]
 
 
@@ -102,3 +107,57 @@ def test_an_unknown_bench_is_named_with_those_there_are(capsys):
         main(["bench", "everything"])
     assert end.value.code == 2
     assert "no bench 'everything'; there are transform" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variant", ["lenet5_3d(channels=(2, 3))", "lenet5_3dttn(channels=(2, 3))"])
+def test_the_ways_of_the_replicas_bench_take_the_same_steps(variant):
+    contest = replicas.contest(replicas.Setting(variant, 3, batch=2, frames=12, side=12), torch.device("cpu"))
+    alone, together = ([way() for _ in range(3)] for way in contest.ways.values())
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert not alone[0].equal(alone[2])  # the steps move something
+    assert len(set(alone[0].tolist())) == 3  # and every replica is another
+
+
+@pytest.fixture(scope="module")
+def laid():
+    with laid_study(dataclasses.replace(TRAINING, epochs=2, batch_size=4), videos=10, side=12) as study:
+        yield study
+
+
+def test_the_bare_loop_of_the_harness_bench_ends_with_the_weights_of_a_run(laid):
+    """What is compared does the same work."""
+    variant, device = laid.study.variants[0], torch.device("cpu")
+    assert [list(contest.ways) for contest in harness.contests(laid, variant, device)] == [
+        ["bare loop", "training"],
+        ["bare loop and forwards", "a study's run"],
+    ]
+    one_epoch = dataclasses.replace(laid.study.recipe.training, epochs=1, reshuffle="epoch")
+    recipe = dataclasses.replace(laid.study.recipe, training=one_epoch)
+    cell = Cell(variant, 0, recipe, laid.data, laid.frames, device)
+    batches, views = harness.clips_in_memory(cell)
+    assert [len(labels) for _, labels in batches] == [4, 4, 2]
+    assert sum(len(clips) for clips in views) == 20
+    bare = harness.bare_training(cell, batches).state_dict()
+    run = fit(cell, laid.folder / "tried", None).model.state_dict()
+    for name, tensor in run.items():
+        torch.testing.assert_close(bare[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_seconds_a_run_count_from_the_first_start_to_the_last_end():
+    times = [("00:00:10", "00:00:20"), ("00:00:12", "00:00:22.5"), ("00:00:20", "00:00:31")]
+    cells = tuple(
+        store.Cell(i, "", "v", "", i, "done", started=f"2020-01-01T{start}", finished=f"2020-01-01T{end}")
+        for i, (start, end) in enumerate(times)
+    )
+    assert workers.seconds_a_run(cells) == 7
+
+
+@pytest.mark.slow
+def test_a_crew_runs_every_cell_and_leaves_nothing_behind(laid):
+    cells = workers.run_all(
+        laid, laid.study.variants[0], 3, workers.Crew(2, 1), torch.device("cpu"), number=0
+    )
+    assert [(cell.seed, cell.state) for cell in cells] == [(0, "done"), (1, "done"), (2, "done")]
+    assert {cell.worker for cell in cells} <= {"worker-0", "worker-1"}
+    assert not laid.folder.with_name("study-0").exists()

@@ -82,7 +82,7 @@ def test_cached_frames_are_those_decoded_on_demand(manifest, folder, clip_format
     cached = build_cache(manifest, clip_format, folder, workers=workers)
     on_demand = DecodedOnDemand(manifest, clip_format)
     for video in manifest.videos:
-        for indices in ([0], [2, 0, 1, 1], list(range(video.frames)), [video.frames - 1]):
+        for indices in ([0], [2, 0, 1, 1], [0, video.frames - 1], list(range(video.frames))):
             frames = cached.frames(video, indices)
             assert type(frames) is np.ndarray
             assert frames.dtype == np.uint8

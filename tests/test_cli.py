@@ -123,7 +123,7 @@ def test_a_comparison_writes_table_and_page_and_is_not_repeated(tmp_path, capsys
     assert run(*words) == 0
     assert [path.stat().st_mtime_ns for path in runs] == before
     assert run("compare", data, *words[2:6], "--output", tmp_path / "study", "--status") == 0
-    assert capsys.readouterr().out.count("done") == 6
+    assert capsys.readouterr().out.count("done     seed") == 6
     changed = complaint(capsys, *words, "--set", "training.epochs=3", code=2)
     assert "training.epochs" in changed
 

@@ -212,7 +212,7 @@ def test_the_page_above_links_to_every_condition(tables, tmp_path):
     text = files.html.read_text()
     assert 'href="conditions/0/report.html"' in text
     assert 'href="conditions/1/report.html"' in text
-    assert text.count("<svg") == 1  # one variant has two numbers of videos
+    assert text.count("<svg") == 2  # one variant has two numbers of videos; wide and narrow
     assert "#0d1e" not in text  # every marker colour became a variable
     assert {path.suffix for path in (files.csv, files.markdown, files.latex)} == {".csv", ".md", ".tex"}
     assert write_overview(tmp_path, tables, pages, study, classes=2).html.read_text() == text

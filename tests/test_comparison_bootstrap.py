@@ -61,6 +61,17 @@ def test_a_level_that_needs_resamples_without_spread_leaves_the_interval_open():
     assert np.isfinite(bootstrap_t_interval(with_the_mean, 0.05, np.random.default_rng(0))).all()
 
 
+def test_runs_that_differ_by_rounding_alone_are_alike():
+    """Resamples of them alone have no spread: an end that hangs on them is infinite, not merely huge."""
+    one = 7 / 60 - 5 / 60
+    d = np.array([one, 3 / 60 - 1 / 60, 10 / 60 - 8 / 60, -0.1, 0.2])
+    assert 0 < np.ptp(d[:3]) < 1e-12
+    found = np.abs(bootstrap_t_interval(d, 0.15, np.random.default_rng(0)))
+    assert ((found < 10) | np.isinf(found)).all()
+    exact = np.array([one, one, one, -0.1, 0.2])
+    np.testing.assert_allclose(found, np.abs(bootstrap_t_interval(exact, 0.15, np.random.default_rng(0))))
+
+
 def test_with_many_runs_both_are_the_t_interval():
     d = np.random.default_rng(0).standard_normal(400)
     oracle = stats.ttest_1samp(d, 0).confidence_interval(0.95)

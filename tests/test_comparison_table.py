@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from timelift.comparison import compare_paired, make_table, study_table, to_csv, to_markdown
-from timelift.comparison.pairing import check_pairing
+from timelift.comparison.axes import Grid
+from timelift.comparison.pairing import check_pairing, free_fields
 from timelift.comparison.store import Cell, Store
 from timelift.comparison.study import LINEAR_PROBE, Study
 from timelift.records.errors import UsageError
 from timelift.records.predictions import Predictions
-from timelift.records.recipe import ClipFormat, Recipe, Views
+from timelift.records.recipe import Augmentation, ClipFormat, Optimisation, Recipe, Views
 from timelift.records.run import Run
 
 VIDEOS, GROUPS = 60, 20
@@ -31,6 +32,7 @@ def run_of(variant: str, seed: int, **changed) -> Run:
         "started_from": "ImageNet",
         "selection": f"best validation epoch {seed} of 20",
         "parameters": 12345,
+        "order_digest": f"order {seed}",
     }
     return Run(**{**values, **changed})
 
@@ -59,10 +61,19 @@ def study_of(accuracies: dict[str, float], seeds: int = 5) -> tuple[list[Run], l
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"data_digest": "x"}, "data .* differ between frames, seed 1 .data. and inflated, seed 1 .x."),
+        ({"data_digest": "x"}, "data .* differ between frames, seed 0 .data. and inflated, seed 1 .x."),
         ({"train_digest": "x"}, "training videos differ .*train 1.* and inflated"),
         ({"recipe": Recipe(clip=ClipFormat(frames=3))}, r"recipe\.clip"),
-        ({"recipe": Recipe(views=Views(clips=3))}, r"recipe\.views"),
+        ({"recipe": Recipe(views=Views(clips=3))}, r"recipe\.views\.clips differ .*1.*3"),
+        ({"recipe": Recipe(views=Views(fusion="sci"))}, r"recipe\.views\.fusion differ .*mean.*sci"),
+        ({"recipe": Recipe(training=Optimisation(epochs=9))}, r"recipe\.training\.epochs differ .*8.*9"),
+        ({"recipe": Recipe(training=Optimisation(steps=9))}, r"recipe\.training\.steps differ"),
+        (
+            {"recipe": Recipe(training=Optimisation(early_stopping_patience=2))},
+            r"recipe\.training\.early_stopping_patience differ",
+        ),
+        ({"recipe": Recipe(augmentation=Augmentation(flip=0.0))}, r"recipe\.augmentation\.flip differ"),
+        ({"order_digest": "x"}, "order of the training videos differ"),
         ({"selection": "last epoch: no validation"}, "selection rule"),
         ({"classes": ("b", "a")}, "classes"),
     ],
@@ -70,6 +81,23 @@ def study_of(accuracies: dict[str, float], seeds: int = 5) -> tuple[list[Run], l
 def test_runs_that_are_not_paired_are_refused_by_name(changed, words):
     runs = [run_of("frames", 0), run_of("inflated", 0), run_of("frames", 1), run_of("inflated", 1, **changed)]
     with pytest.raises(UsageError, match=words):
+        check_pairing(runs)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"data_digest": "x"}, {"recipe": Recipe(training=Optimisation(ema=0.9))}]
+)
+def test_a_seed_whose_runs_all_differ_from_the_other_seeds_is_refused(changed):
+    runs = [run_of(name, seed, **(changed if seed else {})) for seed in (0, 1) for name in ("a", "b")]
+    with pytest.raises(UsageError, match="differ between a, seed 0"):
+        check_pairing(runs)
+
+
+def test_what_the_grid_chooses_may_differ_and_nothing_else():
+    study = Study("s", "d", ("a", "b"), grid=Grid(axes=(("training.learning_rate", (0.1, 0.2)),)))
+    runs = [run_of("a", 0), run_of("b", 0, recipe=Recipe(training=Optimisation(learning_rate=0.1)))]
+    check_pairing(runs, free=free_fields(study))
+    with pytest.raises(UsageError, match=r"recipe\.training\.learning_rate"):
         check_pairing(runs)
 
 

@@ -238,6 +238,10 @@ def _same_pad(x, weight, stride):
 
 LAYERS = {
     "plain": (lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1), lambda x, w: F.conv2d(x, w, None, 2, 1)),
+    "one channel": (
+        lambda: nn.Conv2d(1, 6, 3, stride=2, padding=1, dilation=2),
+        lambda x, w: F.conv2d(x, w, None, 2, 1, 2),
+    ),
     "depthwise": (
         lambda: nn.Conv2d(4, 8, 3, dilation=2, groups=4),
         lambda x, w: F.conv2d(x, w, dilation=2, groups=4),
@@ -262,7 +266,8 @@ def test_inflate_is_a_sum_over_its_slices(kind, causal, padding, frames):
     layer = build().double()
     conversion = Inflate(frames, "random", causal=causal, padding=padding)
     made = conversion(layer)
-    clip = torch.randn(2, 4, 5, 9, 7, generator=_generator(), dtype=torch.float64)
+    channels = layer.groups * layer.weight.shape[1]
+    clip = torch.randn(2, channels, 5, 9, 7, generator=_generator(), dtype=torch.float64)
     wanted = _loop(on_frame, made.weight, made.bias, clip, conversion)
     torch.testing.assert_close(made(clip), wanted)
 
@@ -270,11 +275,12 @@ def test_inflate_is_a_sum_over_its_slices(kind, causal, padding, frames):
 @pytest.mark.parametrize("length", [1, 4, 5])
 def test_inflate_with_stride_is_every_strided_answer(length):
     torch.manual_seed(0)
-    for layer in (nn.Conv2d(4, 6, 3, stride=2, padding=1), SamePadded(4, 6, 3, stride=2)):
+    one_channel = nn.Conv2d(1, 6, 3, stride=2, padding=1)
+    for layer in (nn.Conv2d(4, 6, 3, stride=2, padding=1), SamePadded(4, 6, 3, stride=2), one_channel):
         made = Inflate(3, "random", stride="spatial")(layer)
         plain = Inflate(3, "random")(layer)
         plain.load_state_dict(made.state_dict())
-        clip = torch.randn(2, 4, length, 8, 7, generator=_generator())
+        clip = torch.randn(2, layer.weight.shape[1], length, 8, 7, generator=_generator())
         torch.testing.assert_close(made(clip), plain(clip)[:, :, ::2])
 
 

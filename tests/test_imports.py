@@ -37,7 +37,7 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "comparison": {"records"},
     "report": {"records", "comparison"},
     "deploy": {"records", "clip", "conversions", "networks", "lifting"},
-    "bench": {"records"} | BUILDING,
+    "bench": {"records", "data", "training", "comparison", "runs"} | BUILDING,
     "zoo": {"records", "testing", "deploy"} | BUILDING,
     "runs": {"records", "fields", "memory", "testing"} | BUILDING | WORKING,
     "cli": {"records", "fields", "memory", "testing", "runs", "bench", "zoo"} | BUILDING | WORKING,
@@ -49,13 +49,21 @@ ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
     "av": {"timelift.data.decode", "timelift.data.encode"},
     "cv2": {"timelift.data"},
     "mlxtend": {"timelift.data"},
-    "matplotlib": {"timelift.report.figures"},
+    "matplotlib": {
+        "timelift.report.drawing",
+        "timelift.report.figures",
+        "timelift.report.cost_figure",
+        "timelift.report.curve_figures",
+        "timelift.report.pairs_figure",
+        "timelift.report.ranks",
+    },
     "jinja2": {"timelift.report"},
     "sklearn": {"timelift.evaluation.probe"},
+    "ray": {"timelift.runs.on_ray"},
     "typer": {"timelift.cli"},
     "torch.utils.tensorboard": {"timelift.training.board"},
 }
-HEAVY = ("av", "cv2", "matplotlib", "sklearn", "timm", "torch", "torchvision")
+HEAVY = ("av", "cv2", "matplotlib", "sklearn", "timm", "ray", "torch", "torchvision")
 
 
 @dataclass(frozen=True)

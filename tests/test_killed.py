@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from timelift.comparison.store import Store
-from videos_tiny import settings, write_net, write_videos
+from timelift.records.predictions import read_predictions
+from videos_tiny import settings, untimed_table, write_net, write_videos
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +35,37 @@ def wait_until(true, seconds: float = 120) -> None:
     while not true():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.05)
+
+
+def test_a_killed_worker_costs_its_run_only_and_the_study_ends_by_itself(tmp_path):
+    data, net = write_videos(tmp_path / "videos", per_class=3), write_net(tmp_path)
+
+    def words(output: str) -> list[object]:
+        variants = [word for rule in ("Framewise()", "Inflate()") for word in ("--variant", f"{net} {rule}")]
+        return ["compare", data, *variants, "--seeds", 3, "--selection", "last", "--workers", 2, "--output",
+                tmp_path / output, *settings(), "--set", "training.epochs=15"]  # fmt: skip
+
+    ended(tmp_path, *words("calm"))
+    process = started(tmp_path, *words("killed"))
+    store = tmp_path / "killed" / "study.sqlite"
+
+    def running() -> list[int]:
+        cells = Store(store.parent).status() if store.exists() else ()
+        done = sum(cell.state == "done" for cell in cells)
+        return [cell.pid for cell in cells if cell.state == "running"] if 1 <= done <= 3 else []
+
+    wait_until(running)
+    os.kill(running()[0], signal.SIGKILL)
+    assert process.wait(timeout=300) == 0, (tmp_path / "said.txt").read_text()
+    assert all(cell.state == "done" for cell in Store(store.parent).status())
+    calm, killed = (answers(tmp_path / name) for name in ("calm", "killed"))
+    assert killed.keys() == calm.keys()
+    assert all(np.array_equal(killed[run], calm[run]) for run in calm)
+
+
+def answers(study: Path) -> dict[str, np.ndarray]:
+    files = study.glob("runs/*/seed-*/predictions.npz")
+    return {str(path.relative_to(study)): read_predictions(path).clip_logits for path in files}
 
 
 def test_a_killed_comparison_goes_on_and_ends_with_the_undisturbed_table(tmp_path):
@@ -60,8 +93,7 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_undisturbed_table(tmp_pat
     ended(tmp_path, *words("killed"))
     assert [path.stat().st_mtime_ns for path in finished] == written
     assert all(cell.state == "done" for cell in Store(store_file.parent).status())
-    calm, killed = ((tmp_path / name / "report.csv").read_text() for name in ("calm", "killed"))
-    assert killed == calm
+    assert untimed_table(tmp_path / "killed") == untimed_table(tmp_path / "calm")
 
 
 def test_a_killed_training_ends_with_the_bits_of_an_undisturbed_one(tmp_path):

@@ -13,10 +13,10 @@ import pytest
 from timelift.comparison.store import Cell
 from timelift.comparison.study import LINEAR_PROBE, Study
 from timelift.comparison.table import study_table
-from timelift.comparison.wording import points
+from timelift.comparison.wording import duration, points
 from timelift.records import DataError, Manifest, Predictions, Recipe, Run, Video
 from timelift.records.video import write_manifest
-from timelift.report import facts, words
+from timelift.report import curves, facts, words
 from timelift.report.caveats import caveats
 from timelift.report.page import write_report
 
@@ -172,9 +172,12 @@ def test_links_to_runs_lead_there(tmp_path, study, cells):
     from urllib.parse import unquote
 
     page = Page(written(tmp_path, study, cells)[0])
-    folders = [tmp_path / unquote(source) for source in page.sources if "runs/" in source]
+    folders = [tmp_path / unquote(source) for source in page.sources if re.search(r"runs/.*/$", source)]
     assert len(folders) == len(cells[0])
     assert all(folder.is_dir() for folder in folders)
+    logs = [tmp_path / unquote(source) for source in page.sources if source.endswith("log.csv")]
+    assert len(logs) == len(VARIANTS) * 5
+    assert all(log.is_file() for log in logs)
 
 
 def test_every_number_of_the_table_is_on_the_page(tmp_path, study, cells):
@@ -322,7 +325,7 @@ def test_what_disorder_costs_is_paired_by_run(study, cells):
 def test_a_log_that_is_none_is_named(tmp_path):
     (tmp_path / "log.csv").write_text("epoch,loss\n1,2.0\n")
     with pytest.raises(DataError, match=r"log\.csv is not the log of a run"):
-        facts.read_curve(tmp_path / "log.csv", seed=0)
+        curves.read_curve(tmp_path / "log.csv", seed=0)
 
 
 def test_caveats_are_those_that_hold(study, cells):
@@ -368,8 +371,8 @@ def test_short_names_leave_out_only_what_all_share():
         (words.interval((-0.004, 0.058)), "−0.4 to +5.8"),
         (words.interval((float("-inf"), float("inf"))), "none"),
         (words.percent(float("nan")), "–"),
-        (words.duration(7260), "2 h 1 min"),
-        (words.duration(95), "1 min 35 s"),
+        (duration(7260), "2 h 1 min"),
+        (duration(95), "1 min 35 s"),
         (words.last_line("a\nb: c\n\n"), "b: c"),
         (words.last_line(" \n"), "no reason is recorded"),
         (words.listed(["a", "b", "c"]), "a, b and c"),

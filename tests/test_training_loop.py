@@ -63,6 +63,16 @@ def test_adamw_with_group_rates_and_no_decay_on_norms_and_biases(tmp_path):
     close(model, by_hand(adamw))
 
 
+def test_steps_in_place_of_epochs(tmp_path):
+    whole, epochs = run(tmp_path / "epochs", epochs=2, batch_size=4)
+    same, steps = run(tmp_path / "steps", epochs=99, steps=4, batch_size=4)
+    assert same_bytes(weights(whole), weights(same))
+    assert [row.step for row in steps.history] == [row.step for row in epochs.history] == [2, 4]
+    _, cut = run(tmp_path / "cut", epochs=99, steps=3, batch_size=4, validate=lambda model, epoch: 0.5)
+    assert [row.step for row in cut.history] == [2, 3]
+    assert cut.history[-1].validation_accuracy == 0.5
+
+
 def test_training_learns(tmp_path):
     _, result = run(tmp_path, epochs=60, optimizer="adamw", learning_rate=0.03)
     assert result.history[-1].accuracy == 1.0

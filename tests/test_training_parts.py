@@ -11,6 +11,7 @@ from torch import nn
 
 from timelift.records import TimeliftError
 from timelift.training.batchnorm import synchronised
+from timelift.training.budget import budget_of
 from timelift.training.distributed import Processes
 from timelift.training.logs import ProgressEvent, in_words, progress_bar
 from timelift.training.memory import is_out_of_memory, largest_fitting, naming_the_batch_that_fits
@@ -23,9 +24,8 @@ from training_tiny import PLAIN, tiny_network, weights
 
 def factors(steps_per_epoch: int, **changes) -> np.ndarray:
     choices = dataclasses.replace(PLAIN, **changes)
-    return np.array(
-        [rate_factor(choices, s, steps_per_epoch) for s in range(choices.epochs * steps_per_epoch)]
-    )
+    budget = budget_of(choices, steps_per_epoch)
+    return np.array([rate_factor(choices, s, budget) for s in range(budget.steps)])
 
 
 def test_constant_is_constant():
@@ -57,6 +57,20 @@ def test_warm_up_rises_in_every_schedule_and_may_take_a_part_of_an_epoch():
     assert factors(4, epochs=1, warmup_epochs=2, schedule="cosine") == pytest.approx(
         [1 / 8, 2 / 8, 3 / 8, 4 / 8]
     )
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 12])
+def test_a_budget_of_steps_ends_the_cosine_where_it_ends(steps):
+    got = factors(4, epochs=99, steps=steps, schedule="cosine", warmup_epochs=0)
+    assert got == pytest.approx(0.5 * (1 + np.cos(np.pi * np.arange(steps) / steps)))
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(1, 1), (4, 1), (5, 2), (12, 3)])
+def test_a_budget_of_steps_cuts_the_last_epoch(steps, epochs):
+    budget = budget_of(dataclasses.replace(PLAIN, steps=steps), steps_per_epoch=4)
+    assert budget.epochs == epochs
+    assert sum(budget.steps_of(epoch) for epoch in range(1, epochs + 1)) == steps
+    assert all(budget.steps_of(epoch) == 4 for epoch in range(1, epochs))
 
 
 def test_plateau_waits_its_patience_and_starts_again():

@@ -1,5 +1,6 @@
 """Tiny labelled videos, a tiny network, and the settings to train it in seconds."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,12 @@ def write_net(folder: Path) -> str:
 def settings() -> list[str]:
     """As options of the command line."""
     return [word for setting in SETTINGS for word in ("--set", setting)]
+
+
+def untimed_table(study: Path) -> list[dict[str, str]]:
+    """The rows of a study's report.csv, without what a clock says: that differs from run to run."""
+    with (study / "report.csv").open(newline="") as file:
+        return [
+            {name: value for name, value in row.items() if not name.startswith(("latency", "seconds_"))}
+            for row in csv.DictReader(file)
+        ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from timelift.clip import ClipBatch, Clipwise, Framewise, OnFrames, Tokenwise, fold
+from timelift.clip import ClipBatch, Clipwise, Framewise, OnFrames, Tokenwise, channels_last, fold
 from timelift.conversions.errors import ClipTooShort, ConversionError
 from timelift.conversions.inflate import temporal_stride
 from timelift.conversions.pool import TemporalSubsample
@@ -59,7 +59,7 @@ class VideoModel(nn.Module):
         if getattr(self, "_is_replica", False):
             raise RuntimeError("nn.DataParallel is not supported: use torchrun (DistributedDataParallel)")
         clips = len(clip)
-        frames = fold(clip.contiguous(memory_format=torch.channels_last_3d))  # (B*T, C, H, W), a view
+        frames = fold(channels_last(clip))  # (B*T, C, H, W), a view
         try:
             with ClipBatch(clips):
                 logits = self.image_net(frames)  # (B*T', K)

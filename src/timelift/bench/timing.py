@@ -50,6 +50,14 @@ class Timed:
         return statistics.median(self.ratios), *quartiles(self.ratios)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A contest's end: what was timed, and every way's times, the first way's first."""
+
+    title: str
+    ways: tuple[Timed, ...]
+
+
 def quartiles(values: tuple[float, ...]) -> tuple[float, float]:
     """The lower and the upper: a quarter of the values lies outside each; of one value, that value twice."""
     if len(values) == 1:
@@ -63,7 +71,7 @@ def measure(
     turns: int,
     least_seconds: float = 0.02,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[Timed, ...]:
+) -> Outcome:
     """Every way in every turn, after two calls that are not counted: allocations, and how long one takes.
 
     A turn calls a way again until about `least_seconds` have passed, and counts one call's share.
@@ -82,7 +90,7 @@ def measure(
         for name, way in contest.ways.items():
             seconds[name].append(_seconds(way, calls[name], clock))
     first = tuple(next(iter(seconds.values())))
-    return tuple(Timed(name, tuple(own), first) for name, own in seconds.items())
+    return Outcome(contest.title, tuple(Timed(name, tuple(own), first) for name, own in seconds.items()))
 
 
 def _seconds(way: Callable[[], object], calls: int, clock: Callable[[], float]) -> float:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from timelift.bench.timing import Contest
+from timelift.bench.timing import Contest, Outcome, measure
 from timelift.conversions import Transform
 from timelift.conversions.convolution import ConvOnClips
 from timelift.conversions.transform import MovedKernel, Similarity, sampling_grids
+from timelift.records import UsageError
+
+TURNS = 15
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,17 @@ PLACES = (
     Place("ResNet-18 stage 1 at 112 px", 64, 64, 3, 3, (4, 8, 28, 28)),
     Place("ResNet-18 stage 4 at 112 px", 512, 512, 3, 3, (4, 8, 4, 4)),
 )
+
+
+def timed(turns: int, device: torch.device) -> Iterator[Outcome]:
+    """All contests, on a CPU.
+
+    Raises:
+        UsageError: for another device.
+    """
+    if device.type != "cpu":
+        raise UsageError(f"bench transform times on a CPU: --device {device} is not for it")
+    return (measure(contest, turns) for contest in contests())
 
 
 def contests() -> Iterator[Contest]:

@@ -15,44 +15,53 @@ _PACKAGES = ("python", "timelift", "torch")
 
 def command(
     what: Annotated[
-        str, typer.Argument(help="transform: a Transform layer against nn.Conv3d.")
+        str,
+        typer.Argument(
+            help="transform: a Transform layer against nn.Conv3d. replicas: several networks trained at once "
+            "against one by one. workers: runs of a study in several processes against one. harness: a "
+            "study's run against a bare loop of the same steps."
+        ),
     ] = "transform",
-    repeats: Annotated[int, typer.Option(help="Turns in which every way is timed.", min=1)] = 15,
+    repeats: Annotated[
+        int | None, typer.Option(help="Turns in which every way is timed; each bench has its own.", min=1)
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads; all that PyTorch takes if not said.", min=1)
     ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Time our parts against their plain counterparts, turn by turn, on this machine's processor.
+    """Time our parts against their plain counterparts, turn by turn, on this machine.
 
     Example: timelift bench transform --repeats 15 --threads 1
     """
     import torch
 
     from timelift.bench import BENCHES
-    from timelift.bench.timing import measure
     from timelift.memory import keep_memory
-    from timelift.runs.surroundings import hardware, versions
+    from timelift.runs.surroundings import hardware, pick_device, versions
 
     if what not in BENCHES:
         raise UsageError(f"there is no bench {what!r}; there are {', '.join(BENCHES)}")
     if threads is not None:
         torch.set_num_threads(threads)
-    table = Table(title=f"timelift bench {what}, {repeats} turns", title_justify="left")
-    for heading in ("", "way", "median ms", "least ms", "spread", "ratio", "its quartiles"):
+    memory = "freed memory kept" if keep_memory() else "freed memory given back"
+    bench, where = BENCHES[what], pick_device(device)
+    turns = repeats or bench.turns
+    table = Table(title=f"timelift bench {what}, {turns} turns", title_justify="left")
+    for heading in ("", "way", "median ms", "least ms", "spread", "ratio", "its quartiles", "times as fast"):
         table.add_column(heading, justify="left" if heading in ("", "way") else "right")
-    for contest in BENCHES[what]():
-        say(f"{contest.title} ...")
-        for i, timed in enumerate(measure(contest, repeats)):
+    for outcome in bench.timed(turns, where):
+        say(f"{outcome.title}: timed")
+        for i, timed in enumerate(outcome.ways):
             table.add_row(
-                contest.title if i == 0 else "", *_cells(timed), end_section=i == len(contest.ways) - 1
+                outcome.title if i == 0 else "", *_cells(timed), end_section=i == len(outcome.ways) - 1
             )
-    Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
     print(
         "ratio: time over that of the first way in the same turn, median; spread: quartile distance / median"
     )
-    memory = "freed memory kept" if keep_memory() else "freed memory given back"
     packages = (f"{name} {version}" for name, version in versions().items() if name in _PACKAGES)
-    print(f"{hardware(torch.device('cpu'))}; {memory}; {', '.join(packages)}")
+    print(f"{hardware(where)}; {memory}; {', '.join(packages)}")
 
 
 def _cells(timed) -> tuple[str, ...]:
@@ -64,4 +73,5 @@ def _cells(timed) -> tuple[str, ...]:
         f"{timed.spread:.0%}",
         f"{ratio:.2f}",
         f"{low:.2f} .. {high:.2f}",
+        f"{1 / ratio:.2f}",
     )

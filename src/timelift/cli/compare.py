@@ -1,7 +1,8 @@
 """`timelift compare`: variants x paired seeds, every run stored, and what can be concluded."""
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +12,13 @@ from timelift.cli.common import (
     RecipeFile,
     Settings,
     chosen_recipe,
-    console,
     counting,
     say,
 )
 from timelift.records.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def command(
@@ -37,8 +40,14 @@ def command(
         int | None, typer.Option(help="Local processes; by default one a core.", min=1)
     ] = None,
     device: Device = "auto",
+    on: Annotated[str, typer.Option(help="local processes, or ray: a Ray cluster (extra `ray`).")] = "local",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only print what would be run, and how long it takes by timed steps."),
+    ] = False,
     status: Annotated[bool, typer.Option("--status", help="Only print how far the study is.")] = False,
+    all_cells: Annotated[bool, typer.Option("--all", help="With --status: a line for every run.")] = False,
 ) -> None:
     """Compare variants with paired seeds, and say what can be concluded.
 
@@ -48,10 +57,9 @@ def command(
     Example: timelift compare videos/ --variant "timm:tf_efficientnet_lite0" --variant
     "timm:tf_efficientnet_lite0 Inflate(frames=3)" --seeds 5 --output study/
     """
+    from timelift.cli.watching import described, watching
     from timelift.comparison.study_file import parse_study
-    from timelift.runs.study import open_study, prepare_study, run_study
-    from timelift.runs.surroundings import pick_device
-    from timelift.runs.workers import default_workers
+    from timelift.runs.study import open_study, prepare_study, time_budgets
 
     if source.suffix == ".toml":
         given = [
@@ -81,23 +89,78 @@ def command(
             raise UsageError("--output: give the study a folder, as --output study/")
         folder = output
     if status:
-        print_status(folder)
+        print_status(folder, all_cells)
         return
-    where = pick_device(device)
-    count = workers or default_workers(where)
-    study = open_study(study, folder)
-    with counting("scanning", None) as scanning, counting("decoding", None) as decoding:
-        prepare_study(study, folder, say, scanning, decoding)
-    if retry_failed:
-        from timelift.comparison.store import Store
+    if dry_run:
+        foresee(study, folder, on, workers, device)
+        return
+    if on != "local" and study.seconds is not None:
+        raise UsageError(
+            f"seconds={study.seconds:g} is timed in local processes: with --on {on} give training.steps"
+        )
+    with crew(on, workers, device) as (where, run):
+        study = open_study(study, folder)
+        with counting("scanning", None) as scanning, counting("decoding", None) as decoding:
+            prepare_study(study, folder, say, scanning, decoding)
+        if retry_failed:
+            from timelift.comparison.store import Store
 
-        Store(folder).retry_failed()
-    say(f"{described(study)} in {count} process(es) on {where}")
-    with watching(study.recipe.training.epochs) as watch:
-        run_study(study, folder, count, where, watch)
+            Store(folder).retry_failed()
+        if on == "local":
+            time_budgets(study, folder, *processes(workers, device), say)
+        say(f"{described(study)} {where}")
+        with watching(study) as watch:
+            run(study, folder, watch)
     from timelift.cli.report import print_and_write
 
     print_and_write(folder)
+
+
+def foresee(study, folder: Path, on: str, workers: int | None, device: str) -> None:
+    """Time a few steps of everything that is to be run, and print what that comes to."""
+    from timelift.cli.dry_run import print_forecast
+    from timelift.runs.forecast import forecast
+
+    if on != "local":
+        raise UsageError(f"--dry-run times the steps of local processes: leave --on {on} out")
+    print_forecast(forecast(study, folder, *processes(workers, device), say))
+
+
+def processes(workers: int | None, device: str) -> tuple[int, "torch.device"]:
+    """How many local processes, and the device that they share out."""
+    from timelift.runs.devices import default_workers
+    from timelift.runs.surroundings import pick_device
+
+    where = pick_device(device)
+    return workers or default_workers(where), where
+
+
+@contextmanager
+def crew(on: str, workers: int | None, device: str):
+    """Who runs the cells: (in words, a call with study, folder and watch that runs all that are not done)."""
+    from timelift.runs.study import complete_study, run_study
+
+    if on == "local":
+        count, where = processes(workers, device)
+        yield (
+            f"in {count} process(es) on {where}",
+            lambda study, folder, watch: run_study(study, folder, count, where, watch),
+        )
+    elif on == "ray":
+        from timelift.runs.on_ray import connect, disconnect, run_on_ray
+
+        cluster = connect(workers, device)
+        try:
+            yield (
+                str(cluster),
+                lambda study, folder, watch: complete_study(
+                    study, folder, lambda watch: run_on_ray(folder, cluster, watch), watch
+                ),
+            )
+        finally:
+            disconnect()
+    else:
+        raise UsageError(f"--on {on}: wanted local or ray")
 
 
 def _more_seeds(study, seeds: int | None):
@@ -126,84 +189,12 @@ def _from_options(source, variants, seeds, videos_per_class, recipe, bad_videos,
     )
 
 
-def print_status(folder: Path) -> None:
-    """One line a cell: how far it is."""
+def print_status(folder: Path, every_cell: bool) -> None:
+    """How far a study is."""
+    from timelift.comparison.progress import progress_text
     from timelift.comparison.store import Store
     from timelift.records.errors import DataError
 
     if not (folder / "study.sqlite").is_file():
         raise DataError(f"{folder} holds no study: give the --output of a `timelift compare`")
-    for cell in Store(folder).status():
-        ended = (
-            f"  {cell.error.strip().splitlines()[-1]}"
-            if cell.state == "failed" and cell.error.strip()
-            else ""
-        )
-        where = f"{cell.condition}: " if cell.condition else ""
-        choice = f"  (tries {cell.choice})" if cell.choice else ""
-        print(f"{cell.state:8} {where}seed {cell.seed}  {cell.variant}{choice}{ended}")
-
-
-def described(study) -> str:
-    """What there is to run: "4 rows x 30 seeds x 5 conditions, after 90 selection runs"."""
-    tried = sum(
-        len(choices) * study.grid.runs
-        for condition in study.conditions
-        for variant in study.variants
-        if len(choices := study.grid.choices(variant, condition)) > 1
-    )
-    conditions = f" x {len(study.conditions)} conditions" if len(study.conditions) > 1 else ""
-    after = f", after {tried} selection runs," if tried else ""
-    return f"{len(study.cells)} rows x {study.seeds} seeds{conditions}{after}"
-
-
-def watching(epochs: int):
-    """A bar over all runs, with the epochs of those that train now."""
-    from contextlib import contextmanager
-
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("runs {task.fields[failed]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-
-    @contextmanager
-    def bar():
-        with Progress(*columns, console=console) as shown:
-            task = shown.add_task("training", total=None, failed="")
-
-            def watch(store) -> None:
-                cells = store.status()
-                total = len(cells) * epochs
-                ended = [cell for cell in cells if cell.state in ("done", "failed")]
-                epochs_done = sum(_epochs(store, cell) for cell in cells if cell.state == "running")
-                failed = sum(cell.state == "failed" for cell in cells)
-                words = f"({failed} failed)" if failed else ""
-                shown.update(
-                    task, completed=min(len(ended) * epochs + epochs_done, total), total=total, failed=words
-                )
-
-            yield watch
-
-    return bar()
-
-
-def _epochs(store, cell) -> int:
-    log = store.run_folder(cell) / "log.csv"
-    try:
-        return max(0, len(log.read_bytes().splitlines()) - 1)
-    except OSError:
-        return 0
+    print(progress_text(Store(folder).status(), every_cell))

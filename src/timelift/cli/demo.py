@@ -28,15 +28,15 @@ def command(
 
     Example: timelift demo --output demo/
     """
-    from timelift.cli.compare import described, watching
     from timelift.cli.report import print_and_write
+    from timelift.cli.watching import described, watching
     from timelift.comparison.study import Study
     from timelift.data.digits import carried_digits
     from timelift.data.video_mnist import write_dataset
     from timelift.records.recipe import parse_recipe
+    from timelift.runs.devices import default_workers
     from timelift.runs.study import open_study, prepare_study, run_study
     from timelift.runs.surroundings import pick_device
-    from timelift.runs.workers import default_workers
 
     started = time.perf_counter()
     where = pick_device(device)
@@ -60,7 +60,7 @@ def command(
         prepare_study(study, folder, say, scanning, decoding)
     count = workers or default_workers(where)
     say(f"{described(study)} in {count} process(es) on {where}")
-    with watching(study.recipe.training.epochs) as watch:
+    with watching(study) as watch:
         run_study(study, folder, count, where, watch)
     print_and_write(folder)
     print(f"the demo took {time.perf_counter() - started:.0f} s")

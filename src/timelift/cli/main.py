@@ -9,6 +9,7 @@ import typer
 
 from timelift.memory import keep_memory
 from timelift.records.errors import TimeliftError
+from timelift.records.whole import has_no_room
 
 _VERBS = {
     "demo": "Compare two networks on Video-MNIST, from nothing to a page, in minutes.",
@@ -37,12 +38,18 @@ def main(arguments: list[str] | None = None) -> None:
     except TimeliftError as error:
         _complain(str(error))
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        _complain("stopped; what was finished is kept, the same command goes on from there")
-        raise SystemExit(130) from None
     except BrokenPipeError:  # as in `timelift predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        if not has_no_room(error):
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        _complain(f"no room{where} ({error.strerror}): make room, what was finished is kept")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _complain("stopped; what was finished is kept, the same command goes on from there")
+        raise SystemExit(130) from None
 
 
 def _app(verb: str | None) -> typer.Typer:

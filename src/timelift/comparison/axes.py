@@ -20,6 +20,14 @@ Point = tuple[tuple[str, object], ...]
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
+class AtKey(UsageError):
+    """A complaint about one key of a study file, with its place there: "grid", the variant, the name."""
+
+    def __init__(self, message: str, *keys: str):
+        super().__init__(f"{'.'.join(keys)}: {message}")
+        self.keys = keys
+
+
 @dataclass(frozen=True)
 class Condition:
     """One point of a study's axes: so many training videos a class, and fields of the recipe."""
@@ -89,7 +97,7 @@ def with_fields(recipe: Recipe, point: Point) -> Recipe:
         if not dot:
             continue
         if table not in told:
-            raise UsageError(f"axes: {name}: a recipe has {', '.join(told)}")
+            raise UsageError(f"a recipe has {', '.join(told)}, no {table}")
         told[table][field] = list(value) if isinstance(value, tuple) else value
     return parse_recipe(told)
 
@@ -103,18 +111,18 @@ def spread(variants: Sequence[str], axes: Axes) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_axes(key: str, table: object) -> Axes:
-    """A TOML table of lists as axes.
+def read_axes(table: object, *keys: str) -> Axes:
+    """A TOML table of lists as axes; keys: the table's place in the file.
 
     Raises:
-        UsageError: "KEY.NAME: what came, what was wanted".
+        AtKey: what came, what was wanted.
     """
     if not isinstance(table, Mapping):
-        raise UsageError(f"{key}: {table!r} came; a table is wanted, such as start = ['zero', 'average']")
+        raise AtKey(f"{table!r} came; a table is wanted, such as start = ['zero', 'average']", *keys)
     axes = []
     for name, values in table.items():
         if not isinstance(values, list) or not values:
-            raise UsageError(f"{key}.{name}: {values!r} came; a list of values is wanted")
+            raise AtKey(f"{values!r} came; a list of values is wanted", *keys, name)
         axes.append((name, tuple(_frozen(value) for value in values)))
     return tuple(axes)
 

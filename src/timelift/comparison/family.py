@@ -1,6 +1,6 @@
 """Several variants against one baseline, judged together: Holm (1979), with intervals that say the same."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +51,18 @@ def compare_pairs(
     alpha: float = 0.05,
     margin: float = 0.02,
     rng: np.random.Generator | None = None,
+    undecided: Collection[str] = (),
 ) -> tuple[PairedDifference, ...]:
-    """As `compare_family`, each variant with the baseline's runs that pair with its own."""
+    """As `compare_family`, each variant with the baseline's runs that pair with its own.
+
+    undecided: variants that stay in the family, so that the others are judged no less strictly, with p = 1.
+    """
     check_levels(alpha, margin)
     rng = rng or np.random.default_rng(0)
     strictest = alpha / max(len(pairs), 1)
     found = [ev.gather(a, b, groups, rng, strictest) for a, b in pairs.values()]
-    steps = holm(np.array([ev.both_p(one) for one in found]), alpha)
+    p = [1.0 if name in undecided else ev.both_p(one) for name, one in zip(pairs, found, strict=True)]
+    steps = holm(np.array(p), alpha)
     return tuple(
         _judge(one, (baseline, name), step, alpha, margin)
         for name, one, step in zip(pairs, found, steps, strict=True)

@@ -26,8 +26,12 @@ def headline_of(table: StudyTable) -> str:
         )
     if not judged:
         return f"Nothing can be compared with {table.baseline}: no other variant has a run of the same seed."
+    running = [row for row in judged if row.verdict != "stopped early"]
+    if not running:
+        names = ", ".join(row.variant for row in judged)
+        return f"All variants but {table.baseline} were stopped early: {names}."
     better = [row for row in judged if row.verdict == "better"]
-    lead = max(better or judged, key=lambda row: row.mean)
+    lead = max(better or running, key=lambda row: row.mean)
     start = "" if better else f"No variant is shown to be better than {table.baseline}. "
     rest = [row for row in judged if row is not lead]
     return " ".join((start + lead.sentence, *_others(rest), *_probe(table))).strip()
@@ -41,6 +45,7 @@ def _others(rows: Sequence[Row]) -> list[str]:
         "equivalent": "Equivalent",
         "inconclusive": "Undecided",
         "too few runs": "Too few runs",
+        "stopped early": "Stopped early",
     }
     found = {verdict: [row.variant for row in rows if row.verdict == verdict] for verdict in words}
     return [f"{words[verdict]}: {', '.join(names)}." for verdict, names in found.items() if names]
@@ -59,7 +64,7 @@ def _probe(table: StudyTable) -> list[str]:
 
 def table_notes(table: StudyTable, runs: Sequence[Run]) -> tuple[str, ...]:
     """Training videos, family, look, missing runs, and the notes of differences and runs; each once."""
-    notes = [_training_videos(runs), _family(table), _look(table), _failed(table)]
+    notes = [_training_videos(runs), _family(table), _look(table), _failed(table), _stopped(table)]
     for row in table.rows:
         notes += row.difference.notes if row.difference is not None else ()
     for run in runs:
@@ -96,6 +101,17 @@ def _family(table: StudyTable) -> str:
 
 def _look(table: StudyTable) -> str:
     return "" if table.open else describe_look(table.look)
+
+
+def _stopped(table: StudyTable) -> str:
+    stopped = [row for row in table.rows if row.verdict == "stopped early"]
+    if not stopped:
+        return ""
+    return (
+        f"{plural(len(stopped), 'variant')} stopped early, by a rule on validation videos that was stated "
+        "before the first run: means of these are over fewer seeds than the others', their intervals are for "
+        "orientation, and they have no verdict. They stay in the family of comparisons."
+    )
 
 
 def _failed(table: StudyTable) -> str:

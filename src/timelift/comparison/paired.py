@@ -15,7 +15,7 @@ from timelift.comparison.twoway import Interval
 from timelift.comparison.wording import notes_of, sentence_of
 from timelift.records.errors import UsageError
 
-Verdict = Literal["better", "worse", "equivalent", "inconclusive", "too few runs"]
+Verdict = Literal["better", "worse", "equivalent", "inconclusive", "too few runs", "stopped early"]
 MOST_RUNS = 100  # beyond it, "more runs" is no advice
 
 
@@ -48,6 +48,7 @@ class PairedDifference:
     verdict: Verdict
     sentence: str = ""
     notes: tuple[str, ...] = ()
+    differences: tuple[float, ...] = ()  # of each pair of runs, in order
 
 
 def compare_paired(
@@ -121,6 +122,7 @@ def judge(
         smallest_detectable=smallest_detectable(variance, df, level),
         runs_to_settle=_runs_to_settle(found, level, margin) if verdict == "inconclusive" else None,
         verdict=verdict,
+        differences=tuple(found.difference.tolist()),
     )
     return dataclasses.replace(result, sentence=sentence_of(result), notes=notes_of(result))
 

@@ -1,36 +1,48 @@
 """Whether runs may be compared: run i of every variant on the same videos, cut the same way."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from timelift.comparison.study import LINEAR_PROBE
+from timelift.comparison.study import LINEAR_PROBE, Study, flat
 from timelift.records.errors import UsageError
 from timelift.records.predictions import Predictions
-from timelift.records.recipe import ClipFormat
+from timelift.records.recipe import recipe_to_dict
 from timelift.records.run import Run
 
+OWN = ("clip.mean", "clip.std")  # every image network has its own
 
-def check_pairing(runs: Sequence[Run], predictions: Sequence[Predictions] | None = None) -> None:
-    """Refuse runs that are not paired: within a seed one set of videos and one protocol for all variants.
+
+def check_pairing(
+    runs: Sequence[Run], predictions: Sequence[Predictions] | None = None, free: Collection[str] = ()
+) -> None:
+    """Refuse runs that are not paired: one data set and protocol for all, one training set for all of a seed.
 
     Mean and std of the pixels are the image network's own and may differ.
 
     predictions: of the same runs in the same order; they must be of the same videos in the same order.
+    free: fields of the recipe that the study chooses for each variant, as "training.learning_rate".
 
     Raises:
         UsageError: naming two runs and what differs between them.
     """
     first_of_seed: dict[int, Run] = {}
-    for run in _every_seed(runs):
-        first = first_of_seed.setdefault(run.seed, run)
-        _same_protocol(first, run)
+    for run in (paired := _every_seed(runs)):
+        _same_protocol(paired[0], run)
+        _same_recipe(next((r for r in paired if r.variant != LINEAR_PROBE), run), run, {*OWN, *free})
+        _same_training(first_of_seed.setdefault(run.seed, run), run)
     if predictions is not None:
         if len(predictions) != len(runs):
             raise UsageError(f"{len(runs)} runs but predictions of {len(predictions)}; give one for each run")
         for run, answers in zip(runs, predictions, strict=True):
             _same_videos((runs[0], predictions[0]), (run, answers))
+
+
+def free_fields(study: Study) -> set[str]:
+    """Fields of the recipe that may differ between variants: the grid's, and steps where seconds count."""
+    axes = (study.grid.axes, *(of for _, _, of in study.grid.of))
+    chosen = {name for of in axes for name, _ in of if "." in name}
+    return chosen if study.seconds is None else chosen | {"training.steps"}
 
 
 def _every_seed(runs: Sequence[Run]) -> Sequence[Run]:
@@ -40,17 +52,25 @@ def _every_seed(runs: Sequence[Run]) -> Sequence[Run]:
 
 
 def _same_protocol(first: Run, run: Run) -> None:
-    _refuse(first, run, "training videos", first.train_digest, run.train_digest)
     _refuse(first, run, "data (train, validation and test videos)", first.data_digest, run.data_digest)
     _refuse(first, run, "classes", first.classes, run.classes)
-    _refuse(first, run, "recipe.clip", _shape(first), _shape(run))
-    _refuse(first, run, "recipe.views", first.recipe.views, run.recipe.views)
     if LINEAR_PROBE not in (first.variant, run.variant):  # a probe has no epochs to select from
         _refuse(first, run, "selection rule", selection_rule(first), selection_rule(run))
 
 
-def _shape(run: Run) -> ClipFormat:
-    return dataclasses.replace(run.recipe.clip, mean=None, std=None)
+def _same_recipe(first: Run, run: Run, free: Collection[str]) -> None:
+    """The recipe field by field; of a probe, which is not trained, clips and views."""
+    one, other = (flat(recipe_to_dict(each.recipe)) for each in (first, run))
+    for field in one:
+        compared = run.variant != LINEAR_PROBE or field.startswith(("clip.", "views."))
+        if compared and field not in free:
+            _refuse(first, run, f"recipe.{field}", one[field], other[field])
+
+
+def _same_training(first: Run, run: Run) -> None:
+    _refuse(first, run, "training videos", first.train_digest, run.train_digest)
+    if first.order_digest and run.order_digest:  # older runs have none, and a probe has no order
+        _refuse(first, run, "order of the training videos", first.order_digest, run.order_digest)
 
 
 def selection_rule(run: Run) -> str:

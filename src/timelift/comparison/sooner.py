@@ -3,20 +3,23 @@
 A run that does not get there is censored. Leaving such runs out, or calling their last step their time, would
 flatter a slow variant. Two questions can be answered without guessing what was not seen: the restricted mean
 (Irwin 1949; Royston and Parmar 2013), the time below the target within a horizon that every run was watched
-for; and the sign test, which of a pair was first. Both are over seeds, on exactly these videos.
+for; and the sign test, which of a pair was first. Both are over seeds, on exactly these videos. The interval
+is that of accuracies over seeds: the paired t's, from 10 runs the sign-flip test's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from timelift.comparison import evidence as ev
+from timelift.comparison.evidence import Evidence
+from timelift.comparison.family import holm
 from timelift.comparison.timeto import Times
-from timelift.comparison.twoway import Interval, t_interval
-from timelift.comparison.wording import percent, plural
+from timelift.comparison.twoway import Interval
+from timelift.comparison.wording import amount, percent, plural
 from timelift.records.errors import UsageError
-
-FEWEST_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,23 @@ class TimeDifference:
     later: int
     p_sign: float  # two-sided sign test of `sooner` against `later`; never below 2 / 2^(their sum)
     restricted_mean: float  # mean difference of times, each cut off at the horizon
-    interval: Interval  # of it, by the paired t; unbounded under 3 pairs, or if all differ by the same
+    interval: Interval  # of it; unbounded under 3 pairs, and with few of them if all differ by the same
     level: float
+    p: float  # goes with `interval`
+    p_adjusted: float  # over the family (Holm); p itself for one comparison
 
     @property
     def pairs(self) -> int:
         """Pairs of runs."""
         return self.both + self.only_baseline + self.only_variant + self.neither
+
+    @property
+    def verdict(self) -> str:
+        """Sooner, later, inconclusive or too few runs, as the interval says."""
+        if self.pairs < ev.FEWEST_RUNS:
+            return "too few runs"
+        lower, upper = self.interval
+        return "sooner" if upper < 0 else "later" if lower > 0 else "inconclusive"
 
     @property
     def sentence(self) -> str:
@@ -65,17 +78,56 @@ def compare_times(
     Raises:
         UsageError: if the numbers of runs differ or are zero.
     """
+    pair = _watch(baseline, variant, level)
+    return _judge(pair, names, unit, level, ev.seeds_p(pair.found))
+
+
+def compare_times_family(
+    pairs: Mapping[str, tuple[Times, Times]], baseline: str, alpha: float = 0.05, *, unit: str = "steps"
+) -> tuple[TimeDifference, ...]:
+    """Every variant against the baseline's runs that pair with its own, judged together (Holm).
+
+    pairs: variant -> times of (baseline, variant). As with accuracies, a later step of Holm that rejects has
+    its interval at its own level, so that p and interval agree.
+
+    Raises:
+        UsageError: if the numbers of runs of a pair differ or are zero.
+    """
+    strictest = alpha / max(len(pairs), 1)
+    watched = [_watch(a, b, strictest) for a, b in pairs.values()]
+    steps = holm(np.array([ev.seeds_p(pair.found) for pair in watched]), alpha)
+    return tuple(
+        _judge(pair, (baseline, name), unit, step.level, step.p_adjusted)
+        for name, pair, step in zip(pairs, watched, steps, strict=True)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Both as seen by who stops watching at the horizon."""
+
+    baseline: Times
+    variant: Times
+    horizon: float
+    found: Evidence  # of the times, cut off
+
+
+def _watch(baseline: Times, variant: Times, strictest: float) -> _Pair:
     if len(baseline.time) != len(variant.time) or not len(baseline.time):
         raise UsageError(f"{len(baseline.time)} and {len(variant.time)} runs; pairs of runs are wanted")
     horizon = _horizon(baseline, variant)
     a, b = _cut_off(baseline, horizon), _cut_off(variant, horizon)
-    difference = b.time - a.time
-    order = _order(difference, a, b)
+    return _Pair(a, b, horizon, ev.gather(a.time, b.time, None, None, strictest))
+
+
+def _judge(pair: _Pair, names: tuple[str, str], unit: str, level: float, p_adjusted: float) -> TimeDifference:
+    a, b = pair.baseline, pair.variant
+    order = _order(pair.found.difference, a, b)
     sooner, later = int((order < 0).sum()), int((order > 0).sum())
     return TimeDifference(
         *names,
         unit=unit,
-        horizon=horizon,
+        horizon=pair.horizon,
         both=int((a.reached & b.reached).sum()),
         only_baseline=int((a.reached & ~b.reached).sum()),
         only_variant=int((~a.reached & b.reached).sum()),
@@ -83,9 +135,11 @@ def compare_times(
         sooner=sooner,
         later=later,
         p_sign=float(stats.binomtest(sooner, sooner + later).pvalue) if sooner + later else 1.0,
-        restricted_mean=float(difference.mean()),
-        interval=_interval(difference, level),
+        restricted_mean=pair.found.mean,
+        interval=ev.seeds_interval(pair.found, level),
         level=level,
+        p=ev.seeds_p(pair.found),
+        p_adjusted=p_adjusted,
     )
 
 
@@ -96,16 +150,7 @@ def _horizon(baseline: Times, variant: Times) -> float:
 
 
 def _cut_off(times: Times, horizon: float) -> Times:
-    """As seen by who stops watching at the horizon."""
     return Times(np.minimum(times.time, horizon), times.reached & (times.time <= horizon))
-
-
-def _interval(difference: np.ndarray, level: float) -> Interval:
-    if len(difference) < FEWEST_PAIRS or np.ptp(difference) == 0:
-        return float("-inf"), float("inf")
-    error = difference.var(ddof=1) / len(difference)
-    lower, upper = t_interval(difference.mean(), error, len(difference) - 1, level)
-    return float(lower), float(upper)
 
 
 def _order(difference: np.ndarray, a: Times, b: Times) -> np.ndarray:
@@ -114,26 +159,24 @@ def _order(difference: np.ndarray, a: Times, b: Times) -> np.ndarray:
 
 
 def _shown(result: TimeDifference) -> str:
+    if result.neither == result.pairs:
+        return f"{result.variant} and {result.baseline} never reach the target."
     lower, upper = result.interval
     if lower <= 0 <= upper:
         start = (
             f"{result.variant} cannot be told from {result.baseline} in the time to the target: the mean "
-            f"difference is {_amount(result.restricted_mean)} {result.unit}"
+            f"difference is {amount(result.restricted_mean)} {result.unit}"
         )
     else:
         word = "sooner" if upper < 0 else "later"
-        amount = f"{_amount(abs(result.restricted_mean))} {result.unit} {word}"
-        start = f"{result.variant} reaches the target {amount} than {result.baseline}"
+        by = f"{amount(abs(result.restricted_mean))} {result.unit} {word}"
+        start = f"{result.variant} reaches the target {by} than {result.baseline}"
         lower, upper = sorted((abs(lower), abs(upper)))
-    between = f"{_amount(lower)} to {_amount(upper)}" if np.isfinite(lower) else "unbounded"
+    between = f"{amount(lower)} to {amount(upper)}" if np.isfinite(lower) else "unbounded"
     return (
         f"{start} ({percent(result.level)} interval {between}; {plural(result.pairs, 'paired run')}, "
         f"{result.variant} first in {result.sooner}, last in {result.later})."
     )
-
-
-def _amount(time: float) -> str:
-    return f"{time:,.0f}" if abs(time) >= 100 else f"{time:.3g}"
 
 
 def _censored(result: TimeDifference) -> str:
@@ -141,7 +184,7 @@ def _censored(result: TimeDifference) -> str:
     if not any(missing):
         return ""
     return (
-        f" Within {_amount(result.horizon)} {result.unit}, for which all runs were watched, {missing[0]} of "
+        f" Within {amount(result.horizon)} {result.unit}, for which all runs were watched, {missing[0]} of "
         f"{result.pairs} runs of {result.baseline} and {missing[1]} of {result.variant} did not reach it: "
         "they count as that long, and nothing is said of the time after."
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from timelift.comparison.process import host_name, is_alive, process_birth
 from timelift.records.errors import DataError, UsageError
 from timelift.records.run import RunState
+from timelift.records.whole import no_room
 
 VERSION = 2  # of the schema, in SQLite's user_version; 1 had neither conditions nor choices
 SCHEMA = """
@@ -31,10 +32,14 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS chosen (
     at TEXT NOT NULL, condition TEXT NOT NULL, variant TEXT NOT NULL, choice TEXT NOT NULL,
     why TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS gates (
+    condition TEXT NOT NULL, variant TEXT NOT NULL, seeds INTEGER NOT NULL,
+    stopped INTEGER NOT NULL DEFAULT 0, why TEXT NOT NULL DEFAULT '', UNIQUE (condition, variant));
 CREATE TABLE IF NOT EXISTS looks (at TEXT NOT NULL, seeds INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS stated (
     one INTEGER PRIMARY KEY CHECK (one = 1), seeds INTEGER NOT NULL, max_seeds INTEGER NOT NULL);
 """
+TABLES = {"cells", "events", "chosen", "gates", "looks", "stated"}
 COLUMNS = "id, condition, variant, choice, seed, state, worker, pid, birth, host, started, finished, error"
 IN_ORDER = "ORDER BY choice = '', seed, place, position, id"
 
@@ -65,23 +70,27 @@ class Store:
         """Open the study in `folder`, or begin one there."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with closing(self._connect()) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
+        with closing(self.connect()) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            has_cells = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'cells'").fetchone()
-            if has_cells and version != VERSION:
+            there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            if "cells" in there and version != VERSION:
                 raise DataError(
                     f"{self.folder / 'study.sqlite'} is of another timelift (index {version}, "
                     f"this one writes {VERSION}): give another --output"
                 )
-            connection.executescript(f"{SCHEMA} PRAGMA user_version = {VERSION};")
+            if not there >= TABLES:  # else nothing is written, so that a full disk can be looked at
+                with self._saying_when_full():
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.executescript(
+                        f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+                    )
 
     def add_cells(
         self, variants: Sequence[str], seeds: Iterable[int], condition: str = "", choice: str = ""
     ) -> None:
         """Add every variant with every seed that is not there yet; what is there stays as it is."""
         seeds = tuple(seeds)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             place = _number(connection, "place", "condition", (condition,))[condition]
             positions = _number(connection, "position", "variant", variants)
             connection.executemany(
@@ -98,13 +107,16 @@ class Store:
         """Take the next new cell for this process; None if there is none.
 
         Selection runs come first; then all conditions and variants of a seed before the next seed. A cell
-        whose variant still has selection runs to make in its condition has to wait for them.
+        whose variant still has selection runs to make in its condition has to wait for them, and one behind
+        a gate (see `gates`) for its round.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = connection.execute(
                 "SELECT id FROM cells AS mine WHERE state = 'new' AND (choice != '' OR NOT EXISTS ("
                 "SELECT 1 FROM cells WHERE condition = mine.condition AND variant = mine.variant "
-                f"AND choice != '' AND state IN ('new', 'running'))) {IN_ORDER} LIMIT 1"
+                "AND choice != '' AND state IN ('new', 'running'))) AND NOT (choice = '' AND EXISTS ("
+                "SELECT 1 FROM gates WHERE condition = mine.condition AND variant = mine.variant "
+                f"AND seeds <= mine.seed)) {IN_ORDER} LIMIT 1"
             ).fetchone()
             if row is None:
                 return None
@@ -114,7 +126,7 @@ class Store:
                 "finished = '', error = '' WHERE id = ?",
                 (worker, pid, process_birth(pid), host_name(), _now(), row[0]),
             )
-            _record(connection, row[0], "running", f"{worker}, process {pid} on {host_name()}")
+            record(connection, row[0], "running", f"{worker}, process {pid} on {host_name()}")
             return _cell(connection, row[0])
 
     def finish(self, cell: Cell) -> None:
@@ -133,6 +145,17 @@ class Store:
         """
         self._end(cell, "failed", traceback)
 
+    def release(self, cell: Cell, why: str) -> None:
+        """Give a claimed cell back without having run it; it is new again, unless the claim is over."""
+        with self.transaction() as connection:
+            if _cell(connection, cell.id) == cell:
+                self._renew(connection, cell, why)
+
+    def waits(self) -> bool:
+        """Whether there are new cells: after `claim` gave none, they wait for selection runs of others."""
+        with closing(self.connect()) as connection:
+            return connection.execute("SELECT 1 FROM cells WHERE state = 'new'").fetchone() is not None
+
     def reclaim_dead(self) -> tuple[Cell, ...]:
         """Give back cells whose process died on this machine, and return them as they are now.
 
@@ -148,7 +171,7 @@ class Store:
 
     def retry_failed(self) -> tuple[Cell, ...]:
         """Make failed cells new again and return them; what went wrong stays in the events."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             failed = _cells(connection, "failed")
             for cell in failed:
                 self._renew(connection, cell, "retried")
@@ -156,18 +179,18 @@ class Store:
 
     def status(self) -> tuple[Cell, ...]:
         """All cells, in the order in which they are claimed."""
-        with closing(self._connect()) as connection:
+        with closing(self.connect()) as connection:
             return _cells(connection)
 
     def state_seeds(self, seeds: int, max_seeds: int) -> tuple[int, int]:
         """The seeds stated when the study began: (seeds, max_seeds); the first call states them."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO stated VALUES (1, ?, ?)", (seeds, max_seeds))
             return connection.execute("SELECT seeds, max_seeds FROM stated").fetchone()
 
     def record_look(self, seeds: int) -> tuple[int, ...]:
         """Note that a finished table with so many seeds was looked at; all numbers of seeds looked at."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute("INSERT INTO looks VALUES (?, ?)", (_now(), seeds))
             rows = connection.execute("SELECT DISTINCT seeds FROM looks ORDER BY seeds").fetchall()
         return tuple(row[0] for row in rows)
@@ -177,7 +200,7 @@ class Store:
 
         A later one that differs (choices were added) is noted beside it: see `choices`.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             there = _choices(connection, condition, variant)
             if not there or there[-1] != choice:
                 connection.execute(
@@ -187,7 +210,7 @@ class Store:
 
     def choices(self, condition: str, variant: str) -> tuple[str, ...]:
         """What was chosen for a variant, the first one, by which it was judged, first; then later changes."""
-        with closing(self._connect()) as connection:
+        with closing(self.connect()) as connection:
             return _choices(connection, condition, variant)
 
     def run_folder(self, cell: Cell) -> Path:
@@ -197,7 +220,7 @@ class Store:
         return (folder / "selection" / slug(cell.choice) if cell.choice else folder) / f"seed-{cell.seed}"
 
     def _end(self, cell: Cell, state: RunState, error: str) -> None:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             ended = connection.execute(
                 "UPDATE cells SET state = ?, finished = ?, error = ? WHERE id = ? "
                 "AND state = 'running' AND pid = ? AND birth = ? AND host = ? AND started = ?",
@@ -208,17 +231,17 @@ class Store:
                     f"{cell.variant}, seed {cell.seed}: this claim is over, the cell is "
                     f"{_cell(connection, cell.id).state}; claim it again before ending it"
                 )
-            _record(connection, cell.id, state, error)
+            record(connection, cell.id, state, error)
 
     def _reclaim(self, gone: Callable[[Cell], bool]) -> tuple[Cell, ...]:
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             dead = [cell for cell in _cells(connection, "running") if gone(cell)]
             for cell in dead:
                 if (self.run_folder(cell) / "run.json").exists():
                     connection.execute(
                         "UPDATE cells SET state = 'done', finished = ? WHERE id = ?", (_now(), cell.id)
                     )
-                    _record(connection, cell.id, "done", "found finished")
+                    record(connection, cell.id, "done", "found finished")
                 else:
                     self._renew(connection, cell, f"process {cell.pid} on {cell.host} is gone")
             return tuple(_cell(connection, cell.id) for cell in dead)
@@ -229,27 +252,45 @@ class Store:
             "finished = '', error = '' WHERE id = ?",
             (cell.id,),
         )
-        _record(connection, cell.id, "new", why)
+        record(connection, cell.id, "new", why)
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
+        """A connection for reading; the caller closes it."""
         path = self.folder / "study.sqlite"
         try:
             connection = sqlite3.connect(path, timeout=60, isolation_level=None)
             connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
         except sqlite3.DatabaseError as error:
+            if _is_full(error):  # reading needs files of SQLite's own beside the index
+                raise no_room(path) from error
             raise DataError(f"{path} cannot be read as a study's index ({error})") from error
         return connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with closing(self._connect()) as connection:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection that holds the index for writing; all of the block is written, or nothing.
+
+        Raises:
+            DiskFull: if there is no room.
+        """
+        with self._saying_when_full(), closing(self.connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk has rolled it back already
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
+
+    @contextmanager
+    def _saying_when_full(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if _is_full(error):
+                raise no_room(self.folder / "study.sqlite") from error
+            raise
 
 
 def slug(variant: str) -> str:
@@ -258,11 +299,18 @@ def slug(variant: str) -> str:
     return f"{words or 'variant'}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
 
 
+def _is_full(error: sqlite3.DatabaseError) -> bool:
+    """Whether SQLite could not write; the low byte of its code is the kind of error."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _record(connection: sqlite3.Connection, cell: int, what: str, detail: str) -> None:
+def record(connection: sqlite3.Connection, cell: int, what: str, detail: str) -> None:
+    """Add an event; cell: its id, 0 for what is of no single cell."""
     connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (_now(), cell, what, detail))
 
 

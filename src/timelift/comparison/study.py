@@ -6,8 +6,10 @@ import types
 from dataclasses import dataclass, field
 from typing import Literal, get_args, get_origin
 
-from timelift.comparison.axes import Axes, Condition, Grid, filled, placeholders, points, with_fields
+from timelift.comparison.axes import AtKey, Axes, Condition, Grid, filled, placeholders, points, with_fields
+from timelift.comparison.early_stop import EarlyStop
 from timelift.comparison.looks import Spending
+from timelift.comparison.published import Published
 from timelift.records.errors import UsageError
 from timelift.records.recipe import Recipe, recipe_to_dict
 
@@ -31,17 +33,23 @@ class Study:
     baseline: str | None = None  # None: the first variant
     alpha: float = 0.05
     margin: float = 0.02  # differences within it do not matter (a fraction: 2 points)
+    share: float = 0.9  # also judged: steps and seconds to this share of the best final validation accuracy
     spending: Spending = "pocock"  # how looks beyond the first spend alpha
     videos_per_class: int | tuple[int, ...] | None = None  # class-balanced subsets, the small in the large
     axes: Axes = ()  # fields of the recipe at several values: ("clip.frames", (8, 16))
     grid: Grid = field(default_factory=Grid)  # what is chosen for each variant, on validation videos
     vary_training_videos: bool | None = None  # another subset each run; None: if there is a subset
     test_videos: int | None = None  # judge on so many test videos, class-balanced; None: on all
+    validation_videos: int | None = None  # the same for epochs and choices; None: all, if they choose any
+    time_runs: int | None = None  # so many runs a row are also judged on disordered clips; None: all
     official_list: int | None = None  # which of the data set's own train and test lists, from 1
     bad_videos: BadVideos = "error"
     selection: Selection = "validation"  # which epoch: the best on validation videos, or the last
     linear_probe: bool = True
+    early_stop: EarlyStop | None = None  # of hopeless variants, by validation videos; None: every run is made
+    seconds: float | None = None  # of training, in place of epochs: as many steps as a variant takes in them
     recipe: Recipe = field(default_factory=Recipe)
+    published: Published | None = None  # to stand beside in the report; may change at any time
 
     def __post_init__(self):
         """Fill in what follows from other fields, and refuse what cannot be.
@@ -72,7 +80,13 @@ class Study:
     def at(self, condition: Condition) -> "Study":
         """The study at one condition alone, nothing left to vary but variants and seeds."""
         recipe = with_fields(self.recipe, condition.fields)
-        return dataclasses.replace(self, videos_per_class=condition.videos_per_class, axes=(), recipe=recipe)
+        return dataclasses.replace(
+            self,
+            videos_per_class=condition.videos_per_class,
+            axes=(),
+            recipe=recipe,
+            published=self.published and self.published.at(str(condition)),
+        )
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -105,14 +119,24 @@ def _refusals(study: Study):
         yield "alpha", f"{study.alpha} came; a level between 0 and 0.5 is wanted, such as 0.05"
     if not 0 < study.margin < 1:
         yield "margin", f"{study.margin} came; a fraction between 0 and 1 is wanted, such as 0.02 (2 points)"
+    if not 0 < study.share <= 1:
+        yield "share", f"{study.share} came; a fraction above 0 and up to 1 is wanted, such as 0.9"
     sizes = study.videos_per_class if isinstance(study.videos_per_class, tuple) else (study.videos_per_class,)
     for size in sizes:
         if size is not None and size < 1:
             yield "videos_per_class", f"{size} came; at least 1 is wanted"
     if len(set(sizes)) < len(sizes) or not sizes:
         yield "videos_per_class", f"{list(sizes)} came; each number once, and at least one, is wanted"
-    if study.test_videos is not None and study.test_videos < 1:
-        yield "test_videos", f"{study.test_videos} came; at least 1 is wanted"
+    for key in ("test_videos", "validation_videos"):
+        if (videos := getattr(study, key)) is not None and videos < 1:
+            yield key, f"{videos} came; at least 1 is wanted"
+    if study.seconds is not None and not study.seconds > 0:
+        yield "seconds", f"{study.seconds} came; seconds of training above 0 are wanted"
+    if study.time_runs is not None and study.time_runs < 0:
+        yield "time_runs", f"{study.time_runs} came; 0 or more is wanted"
+    if study.early_stop is not None and study.early_stop.every >= (study.max_seeds or study.seeds):
+        most = f"a study of at most {study.max_seeds} seeds"
+        yield "early_stop.every", f"{study.early_stop.every} came: {most} would never have a round"
     if study.vary_training_videos and study.videos_per_class is None:
         yield "vary_training_videos", "true needs videos_per_class: only a subset can vary"
     if study.official_list is not None and study.official_list < 1:
@@ -125,17 +149,21 @@ def check_axes(study: Study) -> None:
     Raises:
         UsageError: "KEY: what came, what was wanted".
     """
-    for name, _ in study.axes:
-        if "." not in name:
-            raise UsageError(f"axes.{name}: no variant has {{{name}}}, and a recipe's field has a dot")
+    for name, values in study.axes:
+        _check_axis(study, name, values, (), "axes", name)
     if study.grid.runs < 1:
-        raise UsageError(f"grid.runs: {study.grid.runs} came; at least 1 is wanted")
+        raise AtKey(f"{study.grid.runs} came; at least 1 is wanted", "grid", "runs")
+    for name, values in study.grid.axes:
+        _check_axis(study, name, values, study.variants, "grid", name)
     there = [str(condition) for condition in study.conditions if str(condition)]
-    for variant, where, _ in study.grid.of:
+    for variant, where, axes in study.grid.of:
+        place = ("grid", variant, where) if where else ("grid", variant)
         if variant not in study.variants:
-            raise UsageError(f"grid: {variant!r} is not one of the variants")
+            raise AtKey(f"{variant!r} is not one of the variants", *place)
         if where and where not in there:
-            raise UsageError(f"grid: {where!r} is no condition; there are {'; '.join(there) or 'none'}")
+            raise AtKey(f"{where!r} is no condition; there are {'; '.join(there) or 'none'}", *place)
+        for name, values in axes:
+            _check_axis(study, name, values, (variant,), *place, name)
     for condition in study.conditions:
         recipe = study.at(condition).recipe
         for variant in study.variants:
@@ -145,6 +173,17 @@ def check_axes(study: Study) -> None:
                     raise UsageError(
                         f"variants: {variant!r} has {{{left[0]}}}, of which neither axes nor grid have values"
                     )
+
+
+def _check_axis(study: Study, name: str, values: tuple, variants: tuple[str, ...], *keys: str) -> None:
+    """Every value has to fit the recipe's field, or the name to be a placeholder of one of the variants."""
+    if "." not in name and not any(f"{{{name}}}" in variant for variant in variants):
+        raise AtKey(f"no variant has {{{name}}}, and a recipe's field has a dot", *keys)
+    for value in values:
+        try:
+            with_fields(study.recipe, ((name, value),))
+        except UsageError as error:
+            raise AtKey(str(error), *keys) from error
 
 
 def check_kind(key: str, value: object) -> object:
@@ -161,6 +200,15 @@ def check_kind(key: str, value: object) -> object:
         return tuple(value)
     if key == "videos_per_class" and isinstance(value, list) and all(type(v) is int for v in value):
         return tuple(value)
+    return kind_checked(key, value, kind)
+
+
+def kind_checked(key: str, value: object, kind: object) -> object:
+    """The value if it is of the kind, whole numbers as numbers where those are wanted.
+
+    Raises:
+        UsageError: "KEY: what came, what was wanted".
+    """
     if kind is float and type(value) is int:
         return float(value)
     if not _is(value, kind):
@@ -209,7 +257,9 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         linear_probe=stored.linear_probe or wanted.linear_probe,
         videos_per_class=_together(stored.videos_per_class, wanted.videos_per_class),
         axes=tuple((name, _union(values, dict(wanted.axes)[name])) for name, values in stored.axes),
+        early_stop=wanted.early_stop,
         grid=dataclasses.replace(stored.grid, of=_union(stored.grid.of, wanted.grid.of)),
+        published=wanted.published,
     )
 
 
@@ -226,7 +276,7 @@ def _together(there: int | tuple[int, ...] | None, further: int | tuple[int, ...
 
 def _differences(stored: Study, wanted: Study) -> list[str]:
     free = {"name", "variants", "seeds", "max_seeds", "linear_probe", "data", "recipe", "baseline"}
-    free |= {"videos_per_class", "axes", "grid"}
+    free |= {"videos_per_class", "axes", "grid", "published", "early_stop"}
     found = []
     if os.path.realpath(stored.data) != os.path.realpath(wanted.data):
         found.append(f"data = {stored.data!r}, not {wanted.data!r}")
@@ -240,6 +290,8 @@ def _differences(stored: Study, wanted: Study) -> list[str]:
         found.append(f"axes of {list(dict(stored.axes))}, not {list(dict(wanted.axes))}")
     if (stored.grid.runs, stored.grid.axes) != (wanted.grid.runs, wanted.grid.axes):
         found.append("another grid of choices")
+    if wanted.early_stop not in (stored.early_stop, None):  # it can be switched off, and no more
+        found.append(f"early_stop = {stored.early_stop}, not {wanted.early_stop}")
     if wanted.baseline not in (stored.baseline, wanted.variants[0]):
         found.append(f"baseline = {stored.baseline!r}, not {wanted.baseline!r}")
     old_recipe, new_recipe = flat(recipe_to_dict(stored.recipe)), flat(recipe_to_dict(wanted.recipe))

@@ -8,10 +8,13 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from timelift.comparison.axes import Axes, Grid, read_axes, spread
-from timelift.comparison.study import Study, check_axes, check_kind
+from timelift.comparison.axes import AtKey, Axes, Grid, read_axes, spread
+from timelift.comparison.early_stop import EarlyStop
+from timelift.comparison.published import Published, read_published
+from timelift.comparison.study import Study, check_axes, check_kind, kind_checked
 from timelift.records.errors import DataError, UsageError
 from timelift.records.recipe import parse_recipe, recipe_to_dict
+from timelift.records.whole import write_text_whole
 
 
 def parse_study(path: Path) -> Study:
@@ -34,8 +37,10 @@ def parse_study(path: Path) -> Study:
         return _study(values, path)
     except UsageError as error:
         message = str(error)
-        place = re.match(r"(?:recipe: )?([\w.\-]+):", message)
-        keys = place[1].split(".") if place else []
+        place = re.match(rf"(?:recipe: )?({_KEY}(?:\.{_KEY})*):", message)
+        keys = _parts(place[1]) if place else []
+        if isinstance(error, AtKey):
+            keys = list(error.keys)
         line = line_of(text, ["recipe", *keys] if message.startswith("recipe: ") else keys)
         raise UsageError(f"{path}, line {line}: {message}" if line else f"{path}: {message}") from error
 
@@ -50,19 +55,35 @@ def _study(values: dict, path: Path) -> Study:
         raise UsageError(f"recipe: {recipe!r} came; tables such as [recipe.training] are wanted")
     given.setdefault("name", path.stem)
     given["data"] = os.path.abspath(path.parent / Path(str(given["data"])).expanduser())
-    axes = read_axes("axes", values.get("axes", {}))
+    axes = read_axes(values.get("axes", {}), "axes")
     given["variants"] = spread(given["variants"], axes)  # type: ignore[arg-type]
     given["axes"] = tuple((name, of) for name, of in axes if not _is_of_variants(name, values["variants"]))
+    given["early_stop"] = _early_stop(values["early_stop"]) if "early_stop" in values else None
     study = Study(**given, grid=_grid(values.get("grid", {})), recipe=parse_recipe(recipe))  # type: ignore[arg-type]
     check_axes(study)
+    if "published" in values:
+        there = [str(condition) for condition in study.conditions]
+        published = read_published(values["published"], study.cells, there)
+        study = dataclasses.replace(study, published=published)
     return study
 
 
-_TABLES = ("recipe", "axes", "grid")
+_TABLES = ("recipe", "axes", "grid", "early_stop", "published")
 
 
 def _is_of_variants(name: str, variants: list[str]) -> bool:
     return any(f"{{{name}}}" in variant for variant in variants)
+
+
+def _early_stop(table: object) -> EarlyStop:
+    if not isinstance(table, dict):
+        raise UsageError(f"early_stop: {table!r} came; a table is wanted: [early_stop] with every and level")
+    kinds = {f.name: f.type for f in dataclasses.fields(EarlyStop)}
+    for key in table:
+        if key not in kinds:
+            raise UsageError(f"early_stop.{key}: unknown; known are {', '.join(kinds)}")
+    told = {key: kind_checked(f"early_stop.{key}", value, kinds[key]) for key, value in table.items()}
+    return EarlyStop(**told)  # type: ignore[arg-type]
 
 
 def _grid(table: object) -> Grid:
@@ -78,8 +99,11 @@ def _grid(table: object) -> Grid:
         special = {where: at for where, at in axes.items() if isinstance(at, dict)}
         general = {name: values for name, values in axes.items() if name not in special}
         for where, at in ({"": general} | special).items():
-            of.append((variant, where, read_axes(f"grid.{variant}", at)))
-    return Grid(runs, read_axes("grid", shared), tuple(of))
+            of.append((variant, where, read_axes(at, "grid", variant, *([where] if where else []))))
+    return Grid(runs, read_axes(shared, "grid"), tuple(of))
+
+
+_KEY = r"""(?:[\w\-]+|"[^"]*"|'[^']*')"""
 
 
 def line_of(text: str, keys: list[str]) -> int | None:
@@ -96,7 +120,7 @@ def _key_lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, full path) of every table header and key."""
     table: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[+([^\[\]]+)\]", line):
+        if header := re.match(rf"\s*\[+\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]", line):
             table = _parts(header[1])
             yield number, table
         elif key := re.match(r"""\s*((?:[\w\-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""", line):
@@ -104,7 +128,7 @@ def _key_lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _parts(dotted: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in dotted.split(".")]
+    return [part.strip("\"'") for part in re.findall(_KEY, dotted)]
 
 
 def study_to_toml(study: Study, folder: Path | None = None) -> str:
@@ -116,11 +140,15 @@ def study_to_toml(study: Study, folder: Path | None = None) -> str:
     if folder is not None:
         values["data"] = Path(os.path.relpath(os.path.abspath(study.data), folder)).as_posix()
     lines = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    if study.early_stop is not None:
+        lines += ["", "[early_stop]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in dataclasses.asdict(study.early_stop).items()]
     lines += _axes_lines("axes", study.axes)
     if study.grid.axes or study.grid.of:
         lines += ["", "[grid]", f"runs = {study.grid.runs}", *_axes_lines("", study.grid.axes)]
         for variant, where, axes in study.grid.of:
             lines += _axes_lines(f"grid.{_toml(variant)}" + (f".{_toml(where)}" if where else ""), axes)
+    lines += _published_lines(study.published)
     for table, fields in recipe_to_dict(study.recipe).items():
         lines += ["", f"[recipe.{table}]"]
         lines += [f"{key} = {_toml(value)}" for key, value in fields.items() if value is not None]
@@ -131,6 +159,19 @@ def _axes_lines(table: str, axes: Axes) -> list[str]:
     if not axes:
         return []
     return [*(["", f"[{table}]"] if table else []), *(f"{_toml(name)} = {_toml(of)}" for name, of in axes)]
+
+
+def _published_lines(published: Published | None) -> list[str]:
+    if published is None:
+        return []
+    lines = ["", "[published]", f"source = {_toml(published.source)}"]
+    for name in dict.fromkeys(variant for variant, _, _ in published.cells):
+        lines += ["", f"[published.{_toml(name)}]"]
+        for variant, condition, figure in published.cells:
+            if variant == name:
+                error = () if figure.standard_error is None else (figure.standard_error,)
+                lines.append(f"{_toml(condition)} = {_toml((figure.mean, *error))}")
+    return lines
 
 
 def _toml(value: object) -> str:
@@ -147,6 +188,4 @@ def _toml(value: object) -> str:
 
 def write_study(study: Study, folder: Path) -> None:
     """Save the study as resolved in its output folder (study.toml), whole or not at all."""
-    partial = Path(folder) / "study.toml.partial"
-    partial.write_text(study_to_toml(study, Path(folder).absolute()), encoding="utf-8")
-    os.replace(partial, Path(folder) / "study.toml")
+    write_text_whole(Path(folder) / "study.toml", study_to_toml(study, Path(folder).absolute()))

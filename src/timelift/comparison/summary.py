@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from timelift.comparison.axes import Condition
 from timelift.comparison.table import Row, StudyTable
-from timelift.comparison.table_text import COLUMNS, plain, values_of
+from timelift.comparison.table_latex import tabular
+from timelift.comparison.table_text import COLUMNS, plain, published_words, values_of
 from timelift.comparison.wording import points
 
 STAR = {"better": "*", "worse": "*"}
+DAGGER = {"stopped early": "†"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def summary_csv(tables: tuple[AtCondition, ...]) -> str:
     writer.writerow(("condition", *COLUMNS))
     for one in tables:
         for row in one.table.rows:
-            values = values_of(row)
+            values = values_of(row, one.table.times)
             writer.writerow((one.condition, *(plain(values.get(column, "")) for column in COLUMNS)))
     return text.getvalue()
 
@@ -47,57 +49,47 @@ def summary_markdown(tables: tuple[AtCondition, ...]) -> str:
     headings = ("variant", *(str(one.condition) for one in tables))
     lines = [f"# {tables[0].table.name}", "", _row(headings), "|" + "---|" * len(headings)]
     for name, rows in rows_by_variant(tables).items():
-        lines.append(_row((name, *(_cell(row, " ± ") for row in rows))))
+        lines.append(_row((name, *(_cell(row) for row in rows))))
     lines += ["", caption(tables), ""]
     lines += [f"- **{one.condition}**: {one.table.headline}" for one in tables]
+    lines += _beside_published(tables)
     return "\n".join(lines) + "\n"
 
 
 def summary_latex(tables: tuple[AtCondition, ...]) -> str:
     """A tabular for a paper; it needs booktabs."""
-    columns = "l" + "r" * len(tables)
-    lines = [
-        f"% {caption(tables)}",
-        f"\\begin{{tabular}}{{{columns}}}",
-        "\\toprule",
-        _latex_row(("variant", *(_escaped(str(one.condition)) for one in tables))),
-        "\\midrule",
-    ]
-    for name, rows in rows_by_variant(tables).items():
-        lines.append(_latex_row((_escaped(name), *(_escaped(_cell(row, " $\\pm$ ")) for row in rows))))
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+    headings = ("variant", *(str(one.condition) for one in tables))
+    rows = [(name, *(_cell(row) for row in of)) for name, of in rows_by_variant(tables).items()]
+    return tabular(caption(tables), "l" + "r" * len(tables), headings, rows)
 
 
 def caption(tables: tuple[AtCondition, ...]) -> str:
     """What the table shows."""
     table = tables[0].table
+    stops = any(row.verdict in DAGGER for one in tables for row in one.table.rows)
+    dagger = " † stopped early: fewer runs, no verdict." if stops else ""
     return (
         f"Mean ± standard error over {table.seeds} runs, {table.metric}, percent; then the parameters. "
         f"* differs from the baseline {table.baseline} on new videos like these (Holm within a condition, "
         f"level {100 * table.look.nominal:.2g} %); {table.videos} test videos in {table.groups} groups."
+        + dagger
     )
 
 
-def _cell(row: Row | None, between: str) -> str:
+def _cell(row: Row | None) -> str:
     if row is None or not row.runs:
         return "-"
-    error = "" if math.isnan(row.standard_error) else f"{between}{points(row.standard_error)}"
+    error = "" if math.isnan(row.standard_error) else f" ± {points(row.standard_error)}"
     size = "" if row.parameters is None else f" ({row.parameters:,})"
-    return f"{points(row.mean)}{error}{STAR.get(row.verdict, '')}{size}"
+    return f"{points(row.mean)}{error}{(STAR | DAGGER).get(row.verdict, '')}{size}"
+
+
+def _beside_published(tables: tuple[AtCondition, ...]) -> list[str]:
+    found = [(one, row) for one in tables for row in one.table.rows if row.published and row.runs]
+    return ["", "Published, and ours:", ""] * bool(found) + [
+        f"- {one.condition}, {row.variant}: {published_words(row)}" for one, row in found
+    ]
 
 
 def _row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _latex_row(cells: tuple[str, ...]) -> str:
-    return " & ".join(cells) + " \\\\"
-
-
-def _escaped(text: str) -> str:
-    """LaTeX's own letters escaped; what is typeset already stays."""
-    parts = text.split("$\\pm$")
-    return "$\\pm$".join("".join(_LATEX.get(letter, letter) for letter in part) for part in parts)
-
-
-_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {"\\": "\\textbackslash{}"}

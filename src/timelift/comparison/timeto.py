@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from timelift.records.errors import UsageError
 
@@ -55,3 +56,22 @@ def time_to(curves: ArrayLike, at: ArrayLike, target: float) -> Times:
     last = curves.shape[1] - 1 - checked[:, ::-1].argmax(axis=1)
     check = np.where(reached, above.argmax(axis=1), last)
     return Times(time=times[np.arange(len(curves)), check], reached=reached)
+
+
+def joined(times: Sequence[Times]) -> Times:
+    """The runs of all, in order.
+
+    Raises:
+        UsageError: without any.
+    """
+    if not times:
+        raise UsageError("no times came; at least one run is wanted")
+    return Times(np.concatenate([one.time for one in times]), np.concatenate([one.reached for one in times]))
+
+
+def median_time(times: Times) -> float:
+    """When half of the runs have reached the target (Kaplan and Meier 1958); inf if that was not seen."""
+    sample = stats.CensoredData.right_censored(times.time, ~times.reached)
+    waiting = stats.ecdf(sample).sf
+    half = waiting.probabilities <= 0.5 + 1e-12
+    return float(waiting.quantiles[half.argmax()]) if half.any() else float("inf")

@@ -29,6 +29,11 @@ def interval_text(interval: tuple[float, float]) -> str:
     return f"{points(interval[0])} to {points(interval[1])}"
 
 
+def amount(time: float) -> str:
+    """1234.5 -> "1,234", 3.256 -> "3.26": steps or seconds."""
+    return f"{time:,.0f}" if abs(time) >= 100 else f"{time:.3g}"
+
+
 def plural(count: int, thing: str) -> str:
     """2, "video" -> "2 videos"."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
@@ -136,6 +141,15 @@ def _reach(result: PairedDifference) -> str:
             " This holds for exactly these test videos, trained again; nothing is known about other videos."
         )
     return ""
+
+
+def duration(seconds: float) -> str:
+    """4.2 -> "4.2 s", 42 -> "42 s", 95 -> "1 min 35 s", 7260 -> "2 h 1 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def notes_of(result: PairedDifference) -> tuple[str, ...]:

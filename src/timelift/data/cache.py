@@ -20,6 +20,7 @@ from timelift.data.frames import DecodedOnDemand, FrameSource
 from timelift.data.parallel import Progress, in_processes
 from timelift.data.pictures import scaled_size
 from timelift.records import ClipFormat, DataError, Manifest, Video
+from timelift.records.whole import whole
 
 GIB = 2**30
 
@@ -50,8 +51,9 @@ class CachedFrames:
         try:
             with path.open("rb", buffering=0) as file:
                 whole = os.fstat(file.fileno()).st_size == _video_bytes(video, self.clip_format)
-                for frame, index in zip(wanted, indices, strict=True) if whole else ():
-                    os.preadv(file.fileno(), [frame.data], _HEADER_BYTES + index * frame.nbytes)
+                for first, last in _runs(indices) if whole else ():
+                    start = _HEADER_BYTES + indices[first] * wanted[0].nbytes
+                    os.preadv(file.fileno(), [wanted[first:last].data], start)
         except FileNotFoundError as error:
             raise DataError(
                 f"{video.path} is not in the cache {self.folder}: was it cleared? start again"
@@ -59,6 +61,12 @@ class CachedFrames:
         if not whole:
             raise DataError(f"{path}, the cached {video.path}, is damaged: delete it, start again")
         return wanted
+
+
+def _runs(indices: list[int]) -> list[tuple[int, int]]:
+    """Where indices follow each other: 3, 4, 5, 9, 9 -> (0, 3), (3, 4), (4, 5), each read at once."""
+    starts = [i for i, index in enumerate(indices) if i == 0 or index != indices[i - 1] + 1]
+    return list(zip(starts, [*starts[1:], len(indices)], strict=True)) if starts else []
 
 
 def default_folder() -> Path:
@@ -76,7 +84,7 @@ def cache_path(folder: Path, video: Video, clip_format: ClipFormat) -> Path:
         raise DataError(f"{video.path} has no sha256: run `timelift scan` first")
     words = f"{video.sha256} {clip_format.short_side} {clip_format.channels}"
     key = hashlib.sha256(words.encode()).hexdigest()
-    return Path(folder) / _LAYOUT / key[:2] / f"{key}.npy"
+    return Path(folder, _LAYOUT, key[:2], f"{key}.npy")
 
 
 def cache_size_bytes(manifest: Manifest, clip_format: ClipFormat) -> int:
@@ -177,10 +185,8 @@ def _decode(job: _Job) -> None:
             "it changed, run `timelift scan` again"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with whole(target, writer=str(os.getpid())) as partial, partial.open("wb") as file:
         np.save(file, frames)
-    os.replace(partial, target)
 
 
 def _video_bytes(video: Video, clip_format: ClipFormat) -> int:

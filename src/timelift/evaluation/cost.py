@@ -45,6 +45,33 @@ def latency_ms(model: nn.Module, clip_shape: tuple[int, ...], repeats: int) -> t
     return statistics.median(times), min(times), max(times)
 
 
+def latency(model: nn.Module, clip_shape: tuple[int, ...], forwards: int = 10, budget: float = 1.0) -> float:
+    """Seconds of a forward of one clip (C, T, H, W): the median, after one that is not counted.
+
+    It stops after `forwards`, or once they have taken `budget` seconds, so a study can afford it in every
+    run. Beside other work on the machine it is as noisy as that work.
+    """
+    clip = _clip(model, clip_shape)
+    with evaluating(model), torch.inference_mode():
+        _forward_ms(model, clip)
+        times = [_forward_ms(model, clip)]
+        while len(times) < forwards and sum(times) < 1e3 * budget:
+            times.append(_forward_ms(model, clip))
+    return statistics.median(times) / 1e3
+
+
+class OnFrames(nn.Module):
+    """An image network on every frame of a clip, as something to count: (B, C, T, H, W) -> (B*T, ...)."""
+
+    def __init__(self, image_net: nn.Module):
+        super().__init__()
+        self.image_net = image_net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> what the network gives of (B*T, C, H, W)."""
+        return self.image_net(clip.transpose(1, 2).flatten(0, 1))
+
+
 def _forward_ms(model: nn.Module, clip: Tensor) -> float:
     started = time.perf_counter()
     model(clip)

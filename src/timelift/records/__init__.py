@@ -1,6 +1,6 @@
 """What the rooms hand each other: plain frozen dataclasses, no torch."""
 
-from timelift.records.errors import DataError, TimeliftError, UsageError
+from timelift.records.errors import DataError, DiskFull, TimeliftError, UsageError
 from timelift.records.predictions import Predictions
 from timelift.records.recipe import Augmentation, ClipFormat, Optimisation, Recipe, Views
 from timelift.records.run import Run, RunState
@@ -10,6 +10,7 @@ __all__ = [
     "Augmentation",
     "ClipFormat",
     "DataError",
+    "DiskFull",
     "Manifest",
     "Optimisation",
     "Predictions",

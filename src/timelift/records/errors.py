@@ -17,3 +17,9 @@ class UsageError(TimeliftError, ValueError):
     """Wrong use: an unknown name, an impossible combination of options (exit code 2)."""
 
     exit_code = 2
+
+
+class DiskFull(TimeliftError):
+    """No room to write: not the fault of what was written, so the same command may succeed later."""
+
+    exit_code = 1

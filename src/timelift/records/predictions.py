@@ -1,12 +1,12 @@
 """What a run answered for every test video, and how that is stored (npz)."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from timelift.records.fusion import Fusion, fused
+from timelift.records.whole import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
     """Write one npz file, whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file,
             videos=np.array(predictions.videos),
@@ -54,7 +52,6 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
             clip_logits=predictions.clip_logits.astype(np.float32),
             fusion=np.array(predictions.fusion),
         )
-    os.replace(partial, path)
 
 
 def read_predictions(path: Path) -> Predictions:

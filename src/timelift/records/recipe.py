@@ -79,6 +79,7 @@ class Optimisation:
     )
     plateau_patience: int = 5  # epochs without a better validation accuracy
     epochs: int = 8
+    steps: int = 0  # optimiser steps in place of epochs, the last epoch cut where they end; 0: epochs count
     validate_every: int = 1  # epochs between validations; the last epoch is always validated
     batch_size: int = 8  # clips a step and process
     reshuffle: Literal["epoch", "step"] = "epoch"  # step: batches are drawn anew, and do not part an epoch

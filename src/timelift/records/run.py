@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from timelift.records.recipe import Recipe, parse_recipe, recipe_to_dict
+from timelift.records.whole import write_text_whole
 
-RunState = Literal["new", "running", "done", "failed"]
+RunState = Literal["new", "running", "done", "failed", "stopped"]  # stopped: not run, by early stop
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,17 @@ class Run:
     hardware: str = ""
     seconds: dict[str, float] = field(default_factory=dict)  # "train", "evaluate"
     notes: tuple[str, ...] = ()  # anything a reader of the report must know
+    multiply_adds: int | None = None  # of one clip; None: not counted
+    order_digest: str = ""  # of the first epoch's order of the training clips; "" where none was recorded
+    start_digest: str = ""  # of all weights before training; "" where none was recorded
+    latency: float | None = None  # seconds for one clip, batch 1, eval, on `hardware`; None: not measured
 
 
 def write_run(run: Run, folder: Path) -> None:
     """Write run.json, whole or not at all; its presence says that the run is finished."""
     data = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
     data["recipe"] = recipe_to_dict(run.recipe)
-    partial = Path(folder) / "run.json.partial"
-    partial.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, Path(folder) / "run.json")
+    write_text_whole(Path(folder) / "run.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_run(folder: Path) -> Run:

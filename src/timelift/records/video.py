@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from timelift.records.errors import DataError
+from timelift.records.whole import write_text_whole
 
 Status = Literal["unscanned", "ok", "short", "damaged", "unreadable"]
 
@@ -82,9 +83,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         where = os.path.relpath(manifest.full_path(video), path.parent.resolve())
         row = dataclasses.replace(video, path=where)
         writer.writerow([getattr(row, column) for column in COLUMNS])
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(partial, path)
+    write_text_whole(path, text.getvalue())
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from timelift.comparison.study import LINEAR_PROBE, Study
 from timelift.comparison.table import StudyTable
+from timelift.comparison.wording import duration
 from timelift.records import Run
-from timelift.report.words import duration, listed, percent, plural
+from timelift.report.words import listed, percent, plural
 
 
 def caveats(table: StudyTable, study: Study, runs: Sequence[Run]) -> list[str]:
@@ -16,6 +17,7 @@ def caveats(table: StudyTable, study: Study, runs: Sequence[Run]) -> list[str]:
         _videos(table, runs),
         _recipe(study),
         _not_equal(table),
+        _stopped(table),
         _small_differences(table),
         _starts(table),
         _selection(runs),
@@ -44,11 +46,23 @@ def _videos(table: StudyTable, runs: Sequence[Run]) -> str:
 
 def _recipe(study: Study) -> str:
     clip, training = study.recipe.clip, study.recipe.training
+    budget = plural(training.epochs, "epoch")
+    if training.steps:
+        budget = plural(training.steps, "optimiser step")
+    if study.seconds is not None:
+        budget = f"{study.seconds:g} seconds of training, as many steps as that was,"
+    tuned = (
+        "No variant was tuned by itself" if not _tuned(study) else "What the grid names was chosen for each"
+    )
     return (
-        f"It speaks of this recipe: {plural(training.epochs, 'epoch')} of {training.optimizer} on clips of "
-        f"{plural(clip.frames, 'frame')}, {clip.size} pixels wide. No variant was tuned by itself, and "
+        f"It speaks of this recipe: {budget} of {training.optimizer} on clips of "
+        f"{plural(clip.frames, 'frame')}, {clip.size} pixels wide. {tuned}, and "
         "a longer training or other clips may put them in another order."
     )
+
+
+def _tuned(study: Study) -> bool:
+    return any(len(study.grid.choices(v, c)) > 1 for v in study.variants for c in study.conditions)
 
 
 def _not_equal(table: StudyTable) -> str:
@@ -58,6 +72,17 @@ def _not_equal(table: StudyTable) -> str:
     return (
         "“Inconclusive” does not mean equal. Neither a difference nor equality within "
         f"{percent(table.margin)} points is shown for {plural(len(open_rows), 'variant')}."
+    )
+
+
+def _stopped(table: StudyTable) -> str:
+    stopped = [row for row in table.rows if row.verdict == "stopped early"]
+    if not stopped:
+        return ""
+    return (
+        f"{plural(len(stopped), 'variant was', 'variants were')} stopped early, by a rule on validation "
+        "videos: means over fewer runs, chosen by how they did, are not to be set beside the others', and "
+        "no verdict is drawn from them."
     )
 
 

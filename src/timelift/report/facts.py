@@ -1,34 +1,21 @@
 """What a page shows beside the table, counted from runs, predictions and the manifest."""
 
-import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
-from timelift.comparison.study import LINEAR_PROBE, flat
-from timelift.comparison.summary import STAR, AtCondition, rows_by_variant
+from timelift.comparison.study import flat
 from timelift.comparison.table import Row, StudyTable
-from timelift.records import DataError, Manifest, Predictions, Run, Video
+from timelift.records import Manifest, Predictions, Run, Video
 from timelift.records.recipe import recipe_to_dict
 
 Key = tuple[str, int]  # (variant, seed)
 ORDERS = ("ordered", "shuffled", "reversed", "frozen")
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One run's log.csv: a number an epoch; validation is empty where the run had none."""
-
-    seed: int
-    epochs: tuple[float, ...]
-    loss: tuple[float, ...]
-    accuracy: tuple[float, ...]
-    validation: tuple[tuple[float, float], ...]  # (epoch, accuracy)
 
 
 @dataclass(frozen=True)
@@ -67,47 +54,6 @@ class Setting:
 
     name: str
     values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One variant's accuracy (fractions) at growing numbers of training videos."""
-
-    variant: str
-    videos: tuple[int, ...]
-    means: tuple[float, ...]
-    bands: tuple[tuple[float, float], ...]  # 95 % t interval of the mean over runs; the mean with one run
-    stars: tuple[bool, ...]  # differs from the baseline, as the verdict says
-
-
-def lines_over_videos(tables: Sequence[AtCondition], classes: int) -> list[Line]:
-    """A line for every variant with runs at two or more numbers of training videos."""
-    lines = []
-    for name, rows in rows_by_variant(tuple(tables)).items():
-        points = [
-            (one.condition.videos_per_class * classes, row)
-            for one, row in zip(tables, rows, strict=True)
-            if row is not None and row.runs and one.condition.videos_per_class is not None
-        ]
-        points.sort(key=lambda point: point[0])
-        if len(points) > 1:
-            lines.append(
-                Line(
-                    variant=name,
-                    videos=tuple(videos for videos, _ in points),
-                    means=tuple(row.mean for _, row in points),
-                    bands=tuple(_band(row) for _, row in points),
-                    stars=tuple(row.verdict in STAR for _, row in points),
-                )
-            )
-    return lines
-
-
-def _band(row: Row) -> tuple[float, float]:
-    if row.runs < 2:
-        return row.mean, row.mean
-    half = float(stats.t.ppf(0.975, row.runs - 1)) * row.standard_error
-    return row.mean - half, row.mean + half
 
 
 def best_variant(table: StudyTable) -> Row | None:
@@ -164,39 +110,6 @@ def _time_row(variant: str, runs: Sequence[Run]) -> TimeRow:
     )
 
 
-def curves(runs: Sequence[tuple[Run, Path]]) -> dict[str, list[Curve]]:
-    """Variant -> its runs' learning curves; a run that logs no epochs, as the probe, has none."""
-    found: dict[str, list[Curve]] = {}
-    for run, folder in runs:
-        if run.variant != LINEAR_PROBE and (Path(folder) / "log.csv").is_file():
-            found.setdefault(run.variant, []).append(read_curve(Path(folder) / "log.csv", run.seed))
-    return found
-
-
-def read_curve(path: Path, seed: int) -> Curve:
-    """Read a run's log.csv.
-
-    Raises:
-        DataError: naming the file, if a column is missing or a value is no number.
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        return Curve(
-            seed=seed,
-            epochs=tuple(float(row["epoch"]) for row in rows),
-            loss=tuple(float(row["loss"]) for row in rows),
-            accuracy=tuple(float(row["accuracy"]) for row in rows),
-            validation=tuple(
-                (float(row["epoch"]), float(row["validation_accuracy"]))
-                for row in rows
-                if row["validation_accuracy"] not in ("", None)
-            ),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not the log of a run ({error!r}): train it again") from error
-
-
 def data_facts(manifest: Manifest) -> Data:
     """Videos and groups by class and split; the splits in the order train, val, test, then whatever else."""
     known = ("train", "val", "test")
@@ -228,6 +141,21 @@ def seconds(runs: Sequence[Run]) -> dict[str, float]:
     for run in runs:
         total.update(run.seconds)
     return dict(total)
+
+
+def selections(runs: Sequence[Run]) -> list[str]:
+    """How epochs were chosen, each way once: "best validation epoch 2 to 9 of 100"."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for run in runs:
+        parts = re.fullmatch(r"(best validation epoch) (\d+) (of \d+)", run.selection)
+        key = (parts[1], parts[3]) if parts else (run.selection, "")
+        found.setdefault(key, []).extend([int(parts[2])] if parts else [])
+    return [f"{way} {_span(epochs)} {of}" if epochs else way for (way, of), epochs in found.items()]
+
+
+def _span(numbers: list[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def relative(path: Path, start: Path) -> str:

@@ -3,15 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from timelift.comparison.store import Cell
 from timelift.comparison.study import Study
 from timelift.comparison.table import StudyTable
+from timelift.comparison.table_latex import to_latex
 from timelift.comparison.table_text import to_csv, to_markdown
 from timelift.records import Manifest, Predictions, Run
 from timelift.records.video import read_manifest
-from timelift.report import facts, figures, words
+from timelift.records.whole import write_text_whole
+from timelift.report import cost_figure, curve_figures, curves, drawing, facts, figures, pairs_figure, words
 from timelift.report.caveats import caveats
-from timelift.report.template import render, write_whole
+from timelift.report.costs import cost_points, numbered
+from timelift.report.pairs import paired_differences
+from timelift.report.run_list import RunLine, by_variant, cells_of, run_lines, runs_csv, tried
+from timelift.report.statistics import statistics
+from timelift.report.template import render
 
 MANIFEST = "data.csv"  # in a study's folder: the videos as they were scanned
 MOST_CLASSES_IN_A_MATRIX = 12
@@ -25,11 +33,13 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where the three were written."""
+    """Where they were written."""
 
     html: Path
     csv: Path
     markdown: Path
+    latex: Path
+    runs: Path  # a CSV with every run, selection runs too
 
 
 def write_report(
@@ -42,35 +52,52 @@ def write_report(
     into: Path | None = None,
     manifest: Manifest | None = None,
     data_notes: Sequence[str] = (),
+    cells: Sequence[tuple[Cell, Path]] | None = None,
+    chosen: Mapping[str, str] = MappingProxyType({}),
 ) -> ReportFiles:
-    """Write report.html, report.csv and report.md into a folder, each whole or not at all.
+    """Write report.html, .csv, .md and .tex and runs.csv into a folder, each whole or not at all.
 
     into: where; without it the study's own folder.
     runs: the finished ones with their folders; predictions in the same order. manifest: the videos with
     their splits; without it what the study's folder holds as data.csv. data_notes: what was done to them.
+    cells: all of the condition with their folders, selection runs too; without them the finished and failed
+    ones. chosen: variant -> the choice that it was judged by.
     """
     folder, into = Path(study_folder), Path(into or study_folder)
     into.mkdir(parents=True, exist_ok=True)
-    files = ReportFiles(*(into / f"report.{ending}" for ending in ("html", "csv", "md")))
+    files = report_files(into)
+    if cells is None:
+        cells = cells_of(runs, table.failed, "")
+    lines = run_lines(cells, runs, into)
     if manifest is None and (folder / MANIFEST).is_file():
         manifest = read_manifest(folder / MANIFEST)
-    write_whole(files.html, page(folder, into, table, study, runs, predictions, manifest, data_notes))
-    write_whole(files.csv, to_csv(table))
-    write_whole(files.markdown, to_markdown(table))
+    html = page(folder, table, study, runs, predictions, manifest, data_notes, lines, chosen)
+    write_text_whole(files.html, html)
+    write_text_whole(files.csv, to_csv(table))
+    write_text_whole(files.markdown, to_markdown(table))
+    write_text_whole(files.latex, to_latex(table))
+    write_text_whole(files.runs, runs_csv(lines))
     return files
+
+
+def report_files(folder: Path) -> ReportFiles:
+    """Their names in a folder."""
+    names = ("report.html", "report.csv", "report.md", "report.tex", "runs.csv")
+    return ReportFiles(*(folder / name for name in names))
 
 
 def page(
     folder: Path,
-    into: Path,
     table: StudyTable,
     study: Study,
     runs: Sequence[tuple[Run, Path]],
     predictions: Sequence[Predictions],
     manifest: Manifest | None,
     data_notes: Sequence[str],
+    lines: Sequence[RunLine],
+    chosen: Mapping[str, str],
 ) -> str:
-    """The HTML of the page; links in it are relative to `into`."""
+    """The HTML of the page; links in it are those of the lines."""
     answers = {(run.variant, run.seed): p for (run, _), p in zip(runs, predictions, strict=True)}
     records = [run for run, _ in runs]
     names = words.short_names([row.variant for row in table.rows])
@@ -86,13 +113,20 @@ def page(
         judged=[row for row in table.rows if row.difference is not None],
         **_pictures(table, names, runs),
         **_classes(table, answers),
+        **statistics(table, names),
         time=facts.time_rows(table, records),
         data=None if manifest is None else facts.data_facts(manifest),
         data_notes=data_notes,
         policy=POLICIES[study.bad_videos],
         settings=facts.settings(records),
         **_surroundings(records),
-        run_rows=[(run, facts.relative(path, into)) for run, path in runs],
+        run_groups=by_variant(lines),
+        judged_runs=sum(not line.tries for line in lines),
+        any_failed=any(line.state == "failed" for line in lines if not line.tries),
+        tried=tried(lines, chosen),
+        published_rows=[("", row) for row in table.rows if row.published and row.runs],
+        source=study.published.source if study.published else "",
+        several=False,
         study_file=_text_of(folder / "study.toml"),
         folder=folder.name,
     )
@@ -104,20 +138,33 @@ def _pictures(
     """The page's pictures; the ones with rows for a wide and a narrow screen."""
     from markupsafe import Markup
 
-    widths = {"wide": figures.WIDE, "narrow": figures.NARROW}
+    widths = {"wide": drawing.WIDE, "narrow": drawing.NARROW}
     judged = any(row.difference is not None for row in table.rows)
-    curves = facts.curves(runs)
-    highest = max((max(c.loss) for of in curves.values() for c in of if c.loss), default=1.0)
+    learned, costs = curves.curves(runs), cost_points(table)
+    highest = max((max(c.loss) for of in learned.values() for c in of if c.loss), default=1.0)
     return {
         "forest": {kind: Markup(figures.forest(table, names, width)) for kind, width in widths.items()}
         if judged
         else None,
         "strips": {kind: Markup(figures.strips(table, names, width)) for kind, width in widths.items()},
+        "pairs": {
+            kind: Markup(pairs_figure.pair_by_pair(table, names, width)) for kind, width in widths.items()
+        }
+        if paired_differences(table)
+        else None,
+        "cost_points": costs,
+        "cost_picture": {
+            kind: Markup(cost_figure.accuracy_by_cost(costs, names, width)) for kind, width in widths.items()
+        }
+        if len(numbered(table)) > 1 and costs
+        else None,
+        "numbered": numbered(table),
+        "anchors": {name: curves.anchor(name) for name in learned},
         "curves": {
-            name: Markup(figures.learning_curves(names[name], f"curves-{place}", of, highest))
-            for place, (name, of) in enumerate(curves.items())
+            name: Markup(curve_figures.learning_curves(names[name], curves.anchor(name), of, highest))
+            for name, of in learned.items()
         },
-        "validated": any(c.validation for of in curves.values() for c in of),
+        "validated": any(c.validation for of in learned.values() for c in of),
     }
 
 
@@ -146,7 +193,7 @@ def _surroundings(runs: Sequence[Run]) -> dict[str, object]:
         "versions": {package: list(found) for package, found in versions.items()},
         "hardware": list(dict.fromkeys(run.hardware for run in runs if run.hardware)),
         "seconds": facts.seconds(runs),
-        "selections": list(dict.fromkeys(run.selection for run in runs)),
+        "selections": facts.selections(runs),
     }
 
 

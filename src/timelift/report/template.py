@@ -1,34 +1,42 @@
-"""What pages share: their templates with the same words for numbers and names, and whole files."""
+"""What pages share: their templates, with the same words for numbers and names."""
 
-import os
 import re
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
+from timelift.comparison.reaching_text import median_text, time_interval_text
 from timelift.comparison.study import LINEAR_PROBE
+from timelift.comparison.wording import amount, duration
 from timelift.comparison.wording import percent as confidence
 from timelift.report import words
 
 
 def render(template: str, names: dict[str, str], **values: Any) -> str:
     """A page of the package, filled in; `names` are the variants' short ones."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_resource),
     )
     environment.filters |= {
         "percent": words.percent,
         "signed": words.signed,
         "interval": words.interval,
         "thousands": words.thousands,
-        "duration": words.duration,
+        "duration": duration,
+        "compact": words.compact,
         "last_line": words.last_line,
+        "amount": lambda time: words.typeset(amount(time)),
+        "median": median_text,
+        "time_interval": lambda bounds: words.typeset(time_interval_text(bounds)),
         "confidence": confidence,
         "named": lambda text: named(text, names),
     }
-    return environment.from_string(_resource(template)).render(
+    return environment.get_template(template).render(
         css=_resource("page.css"), names=names, plural=words.plural, **values
     )
 
@@ -44,13 +52,6 @@ def named(text: str, names: dict[str, str]) -> str:
         code.format(part, names[part]) if place % 2 else escape(words.typeset(part))
         for place, part in enumerate(parts)
     )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _resource(name: str) -> str:

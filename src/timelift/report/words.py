@@ -12,7 +12,7 @@ NOTHING = "–"  # what stands where there is no number
 
 def percent(fraction: float, digits: int = 1) -> str:
     """0.6314 -> "63.1"; "–" where there is no number."""
-    return NOTHING if not math.isfinite(fraction) else f"{100 * fraction:.{digits}f}"
+    return NOTHING if not math.isfinite(fraction) else f"{100 * fraction:.{digits}f}".replace("-", MINUS)
 
 
 def signed(fraction: float) -> str:
@@ -35,13 +35,20 @@ def thousands(count: int | None) -> str:
     return NOTHING if count is None else f"{count:,}"
 
 
-def duration(seconds: float) -> str:
-    """95 -> "1 min 35 s"; 7260 -> "2 h 1 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+def compact(value: float) -> str:
+    """Three digits and the metric prefix: 20788920 -> "20.8 M", 0.0016 -> "1.6 m"; 0 is "0"."""
+    if not math.isfinite(value):
+        return NOTHING
+    if value == 0:
+        return "0"
+    power = min(max(math.floor(math.log10(abs(value)) / 3), -3), 4)
+    scaled = value / 1000**power
+    if abs(float(f"{scaled:.3g}")) >= 1000 and power < 4:
+        power, scaled = power + 1, scaled / 1000
+    prefix = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}[power]
+    digits = max(0, 2 - math.floor(math.log10(abs(scaled)))) if abs(scaled) < 1000 else 0
+    text = f"{scaled:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{scaled:.0f}"
+    return f"{text} {prefix}".strip().replace("-", MINUS)
 
 
 def listed(words: Sequence[str]) -> str:

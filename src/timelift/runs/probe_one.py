@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from timelift.comparison.axes import placeholders
 from timelift.data.dataset import EvaluationClips
+from timelift.evaluation.cost import OnFrames, multiply_adds
 from timelift.evaluation.metrics import summary
 from timelift.evaluation.probe import features, linear_probe
 from timelift.networks.facts import facts_of
 from timelift.records import Manifest, Predictions, Run
+from timelift.records.whole import whole
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.surroundings import hardware, versions
 from timelift.runs.train_one import Cell, data_digest, store_run
@@ -47,7 +49,8 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
     variant = parse_variant(network)
     image = build_image(variant, None, cell.recipe.clip.channels).to(cell.device).eval()
     facts = facts_of(image)
-    recipe = dataclasses.replace(cell.recipe, clip=with_pixels_of(cell.recipe.clip, facts))
+    clip = with_pixels_of(cell.recipe.clip, facts)
+    recipe = dataclasses.replace(cell.recipe, clip=clip)
     cell = dataclasses.replace(cell, recipe=recipe)
     manifest = cell.data.manifest
     train, test = manifest.of_split("train"), manifest.of_split("test")
@@ -88,6 +91,7 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
         versions=versions(),
         hardware=hardware(cell.device),
         seconds={"train": time.perf_counter() - started},
+        multiply_adds=multiply_adds(OnFrames(image), (clip.channels, clip.frames, clip.size, clip.size)),
         notes=("deterministic: its spread over runs is that of the training videos",),
     )
     store_run(run, predictions, folder)
@@ -108,10 +112,8 @@ def _features(cell: Cell, variant: Variant, image: nn.Module, manifest: Manifest
         device=cell.device,
     )
     kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with whole(kept, writer=str(os.getpid())) as partial, partial.open("wb") as file:
         np.save(file, found)
-    os.replace(partial, kept)
     return found
 
 

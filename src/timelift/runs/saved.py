@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from timelift.lifting import VideoModel
 from timelift.records import ClipFormat, DataError
 from timelift.records.recipe import parse_recipe
+from timelift.records.whole import whole, write_text_whole
 from timelift.runs.pixels import ClipTransform, Normalise
 from timelift.variants import Variant, build_variant, parse_variant
 
@@ -26,13 +26,10 @@ def save(model: nn.Module, variant: str, classes: tuple[str, ...], clip: ClipFor
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(_without_sharing(tensors), partial)
-    os.replace(partial, folder / WEIGHTS)
+    with whole(folder / WEIGHTS) as partial:
+        save_file(_without_sharing(tensors), partial)
     told = {"variant": variant, "classes": list(classes), "clip": dataclasses.asdict(clip)}
-    partial = folder / f"{MODEL}.partial"
-    partial.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / MODEL)
+    write_text_whole(folder / MODEL, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
 def load(folder: Path | str) -> VideoModel:

@@ -31,16 +31,19 @@ def chosen(study: Study, store: Store, condition: Condition, variant: str) -> tu
     """The choice by which a variant is judged at a condition, and what a reader must know about it.
 
     Raises:
-        UsageError: if all selection runs of the variant failed.
+        UsageError: if no choice is left.
     """
     choices = {text_of(choice): choice for choice in study.grid.choices(variant, condition)}
     if len(choices) == 1:
         return next(iter(choices.values())), ()
     means = _means(store, condition, variant, choices)
     if not means:
-        raise UsageError(f"{variant}: all of its selection runs failed, so there is nothing to judge")
+        raise UsageError(
+            f"{variant}: each of its choices has a run that failed, so there is nothing to judge"
+        )
     best = max(means, key=lambda text: means[text])  # the first of equals
-    tried = f"{len(means)} choices x {study.grid.runs} run(s)"
+    failed = f", {len(choices) - len(means)} of which failed" if len(means) < len(choices) else ""
+    tried = f"{len(choices)} choices x {study.grid.runs} run(s){failed}"
     why = f"{100 * means[best]:.1f} % on validation, the best of {tried}"
     taken = store.choose(str(condition), variant, best, why)
     note = f"chosen on validation videos: {taken} ({why})"
@@ -57,9 +60,12 @@ def chosen(study: Study, store: Store, condition: Condition, variant: str) -> tu
 
 
 def _means(store: Store, condition: Condition, variant: str, choices: dict[str, Point]) -> dict[str, float]:
+    """Mean validation accuracy of every choice whose runs all ended well: one that may fail is no choice."""
     found: dict[str, list[float]] = {}
     for cell in store.status():
-        if (cell.condition, cell.variant, cell.state) == (str(condition), variant, "done") and cell.choice:
-            run = read_run(Path(store.run_folder(cell)))
-            found.setdefault(cell.choice, []).append(run.metrics[VALIDATION])
-    return {text: float(np.mean(found[text])) for text in choices if text in found}
+        if (cell.condition, cell.variant) == (str(condition), variant) and cell.choice:
+            ended = cell.state == "done"
+            accuracy = read_run(Path(store.run_folder(cell))).metrics[VALIDATION] if ended else float("nan")
+            found.setdefault(cell.choice, []).append(accuracy)
+    means = {text: float(np.mean(found[text])) for text in choices if text in found}
+    return {text: mean for text, mean in means.items() if np.isfinite(mean)}

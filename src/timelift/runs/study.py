@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from timelift.comparison.axes import Condition, filled, placeholders
+from timelift.comparison.gates import gates
 from timelift.comparison.store import Cell as Place
 from timelift.comparison.store import Store
 from timelift.comparison.study import Study, continue_study
@@ -16,14 +17,18 @@ from timelift.comparison.study_file import parse_study, write_study
 from timelift.records import DataError, Predictions, Run
 from timelift.records.predictions import read_predictions
 from timelift.records.run import read_run
+from timelift.runs.budgets import state_budgets, without_budget
 from timelift.runs.data import scanned
+from timelift.runs.early_stop import check_early_stop, open_rounds
 from timelift.runs.one_cell import SCANNED, study_data, study_frames
 from timelift.runs.probe_one import probed_network
 from timelift.runs.select_one import add_selection_runs
-from timelift.runs.workers import run_workers
+from timelift.runs.timed import time_all
+from timelift.runs.workers import WorkerDied, run_workers
 from timelift.variants import parse_variant
 
 Bar = Callable[..., None]
+Watch = Callable[[Store], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +42,18 @@ class Finished:
     folders: tuple[Path, ...]
     predictions: tuple[Predictions, ...]
     failed: tuple[Place, ...]
-    open: int  # cells neither done nor failed
+    open: int  # cells new or running
+    stopped: dict[str, str]  # variant -> why early stop has stopped it
+
+    @property
+    def timed(self) -> tuple[tuple[Run, ...], tuple[Path, ...]]:
+        """The runs, with their folders, whose times are judged: those of variants that were not stopped."""
+        kept = [
+            (run, folder)
+            for run, folder in zip(self.runs, self.folders, strict=True)
+            if run.variant not in self.stopped
+        ]
+        return tuple(run for run, _ in kept), tuple(folder for _, folder in kept)
 
 
 def resolved(study: Study) -> Study:
@@ -53,7 +69,10 @@ def resolved(study: Study) -> Study:
     grid = dataclasses.replace(
         study.grid, of=tuple((names[name], where, axes) for name, where, axes in study.grid.of)
     )
-    return dataclasses.replace(study, variants=variants, baseline=baseline, linear_probe=probe, grid=grid)
+    published = study.published and study.published.renamed(names)
+    return dataclasses.replace(
+        study, variants=variants, baseline=baseline, linear_probe=probe, grid=grid, published=published
+    )
 
 
 def _canonical(study: Study, variant: str) -> str:
@@ -96,31 +115,61 @@ def prepare_study(
         say=say,
     )
     data = study_data(study, folder)
+    check_early_stop(study, data)
     for note in data.notes:
         say(note)
     _, why = study_frames(study, data, progress=decoding)
     say(why)
 
 
-def run_study(
-    study: Study, folder: Path, workers: int, device: torch.device, watch: Callable[[Store], None]
+def time_budgets(
+    study: Study, folder: Path, workers: int, device: torch.device, say: Callable[[str], None]
 ) -> None:
-    """Run every cell that is not done; cells of processes that died are taken up again."""
+    """Where runs get `seconds`: say how many steps that is, by steps timed in as many processes as will work.
+
+    folder: of a prepared study.
+    """
+    if new := without_budget(study, folder):
+        say(f"timing the steps of {len(new)} kind(s) of runs: each gets {study.seconds:g} s of training")
+        timed = time_all(folder, workers, device)
+        state_budgets(study, folder, {kind: timed[kind].step for kind in new})
+
+
+def run_study(study: Study, folder: Path, workers: int, device: torch.device, watch: Watch) -> None:
+    """Run every cell that is not done in local processes."""
+    complete_study(study, folder, lambda watch: run_workers(folder, workers, device, watch), watch)
+
+
+def complete_study(study: Study, folder: Path, run_new: Callable[[Watch], None], watch: Watch) -> None:
+    """Run every cell that is not done; cells of processes that died are taken up again.
+
+    run_new: runs the new cells of the study in the folder, wherever, and calls what it is given meanwhile.
+    """
     store = Store(folder)
     store.state_seeds(study.seeds, study.max_seeds or study.seeds)
     add_selection_runs(study, store)
     for condition in study.conditions:
         store.add_cells(study.cells, range(study.seeds), str(condition))
+    open_rounds(study, store)
     while True:
         store.reclaim_dead()
-        states = {cell.state for cell in store.status()}
+        states = [cell.state for cell in store.status()]
         if "new" in states:
-            run_workers(folder, workers, device, watch)
+            before = _ended(store)
+            try:
+                run_new(watch)
+            except WorkerDied:
+                if _ended(store) == before:  # else the study gets on, and what the worker left is run anew
+                    raise
         elif "running" in states:  # in another process of this study: its cells are waited for
             watch(store)
             time.sleep(0.5)
         else:
             return
+
+
+def _ended(store: Store) -> int:
+    return sum(cell.state not in ("new", "running") for cell in store.status())
 
 
 def finished(folder: Path) -> tuple[Finished, ...]:
@@ -151,6 +200,7 @@ def _finished_at(condition: Condition, study: Study, store: Store, cells: Sequen
         predictions=tuple(read_predictions(path / "predictions.npz") for path in folders),
         failed=tuple(cell for cell in own if cell.state == "failed"),
         open=sum(cell.state in ("new", "running") for cell in own),
+        stopped={g.variant: g.why for g in gates(store) if g.stopped and g.condition == str(condition)},
     )
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
-from timelift.evaluation.cost import parameters
+from timelift.evaluation.cost import latency, multiply_adds, parameters
 from timelift.evaluation.evaluate import Clips, evaluate
 from timelift.evaluation.metrics import summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
@@ -20,6 +20,7 @@ from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run
 from timelift.records.predictions import write_predictions
 from timelift.records.run import write_run
+from timelift.records.whole import write_text_whole
 from timelift.runs.data import PreparedData
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.saved import save
@@ -28,10 +29,12 @@ from timelift.training.checkpoint import discard_checkpoint
 from timelift.training.distributed import join_processes
 from timelift.training.logs import ProgressEvent
 from timelift.training.loop import train
+from timelift.training.order import epoch_batches
 from timelift.training.result import TrainResult
+from timelift.training.starts import paired_start, start_digest
 from timelift.variants import build_variant, parse_variant
 
-VALIDATION = "acc/top1/validation"  # the only metric of a run that was made for a choice
+VALIDATION = "acc/top1/validation"  # of the chosen weights; a run made for a choice has no other metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,7 @@ def train_one(
     The seed gives the start of what is drawn at random, the order and the augmentation: the same for every
     variant where shapes agree. The test videos are judged once, after the weights are chosen.
     """
-    trained = _train(cell, folder, progress)
+    trained = fit(cell, folder, progress)
     if not join_processes(cell.device).is_first:
         return None
     started = time.perf_counter()
@@ -68,9 +71,10 @@ def train_one(
     metrics = summary(predictions)
     if cell.time_check:
         metrics |= trained.judge.time_use(trained.model, test, predictions)
-    run = _record(cell, trained, metrics, started)
+    metrics |= _validated(trained.result)
+    run = _with_cost(_record(cell, trained, metrics, started), trained.model)
     save(trained.model, trained.variant, run.classes, run.recipe.clip, folder)
-    (folder / "receipt.txt").write_text(f"{trained.model.receipt}\n", encoding="utf-8")
+    write_text_whole(folder / "receipt.txt", f"{trained.model.receipt}\n")
     store_run(run, predictions, folder)
     discard_checkpoint(folder)
     return run
@@ -78,7 +82,7 @@ def train_one(
 
 def try_one(cell: Cell, folder: Path) -> Run:
     """Train and judge on the validation videos alone, for a choice; weights and predictions are not kept."""
-    trained = _train(cell, folder, None)
+    trained = fit(cell, folder, None)
     started = time.perf_counter()
     accuracy = trained.judge.accuracy(trained.model, cell.data.manifest.of_split("val"))
     run = _record(cell, trained, {VALIDATION: accuracy}, started)
@@ -88,23 +92,28 @@ def try_one(cell: Cell, folder: Path) -> Run:
 
 
 @dataclass(frozen=True, eq=False)
-class _Trained:
+class Fitted:
+    """A trained network, and what judges it."""
+
     variant: str
     model: VideoModel
     recipe: Recipe  # with the pixels of the network
-    judge: "_Judge"
+    judge: "Judge"
+    started_at: str  # hash of the weights before training
     result: TrainResult
 
 
-def _train(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | None) -> _Trained:
+def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | None) -> Fitted:
+    """Build and train; the test videos are not opened."""
     variant = parse_variant(cell.variant)
     manifest, clip = cell.data.manifest, cell.recipe.clip
-    torch.manual_seed(cell.seed)
-    model = build_variant(variant, len(manifest.classes), clip.channels, clip.frames, clip.size)
+    with paired_start(cell.seed):
+        model = build_variant(variant, len(manifest.classes), clip.channels, clip.frames, clip.size)
+    started_at = start_digest(model)
     facts = getattr(model.image_net, "image_facts", None)
     recipe = dataclasses.replace(cell.recipe, clip=with_pixels_of(clip, facts))
     normalise = Normalise(recipe.clip.mean, recipe.clip.std)  # type: ignore[arg-type]
-    judge = _Judge(recipe, cell.frames, normalise, cell.device)
+    judge = Judge(recipe, cell.frames, normalise, cell.device)
     val = manifest.of_split("val")
     result = train(
         model,
@@ -119,10 +128,10 @@ def _train(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] |
         device=cell.device,
         progress=progress,
     )
-    return _Trained(str(variant), model, recipe, judge, result)
+    return Fitted(str(variant), model, recipe, judge, started_at, result)
 
 
-def _record(cell: Cell, trained: _Trained, metrics: dict[str, float], judging: float) -> Run:
+def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: float) -> Run:
     """The run's record; judging: when that began, in seconds of the performance counter."""
     manifest, result = cell.data.manifest, trained.result
     facts = getattr(trained.model.image_net, "image_facts", None)
@@ -133,6 +142,8 @@ def _record(cell: Cell, trained: _Trained, metrics: dict[str, float], judging: f
         classes=manifest.classes,
         data_digest=data_digest(manifest),
         train_digest=manifest.of_split("train").digest(),
+        order_digest=order_digest(manifest.of_split("train"), cell.seed),
+        start_digest=trained.started_at,
         started_from=getattr(facts, "started_from", "random"),
         selection=result.selection if cell.data.selection == "validation" else cell.data.selection,
         parameters=parameters(trained.model),
@@ -142,6 +153,18 @@ def _record(cell: Cell, trained: _Trained, metrics: dict[str, float], judging: f
         seconds={"train": result.seconds, "evaluate": time.perf_counter() - judging},
         notes=(*cell.notes, *result.notes),
     )
+
+
+def _validated(result: TrainResult) -> dict[str, float]:
+    """The validation accuracy of the chosen weights, where there are validation videos."""
+    accuracy = next(row.validation_accuracy for row in result.history if row.epoch == result.best_epoch)
+    return {} if accuracy is None else {VALIDATION: accuracy}
+
+
+def _with_cost(run: Run, model: VideoModel) -> Run:
+    clip = run.recipe.clip
+    shape = (clip.channels, clip.frames, clip.size, clip.size)
+    return dataclasses.replace(run, multiply_adds=multiply_adds(model, shape), latency=latency(model, shape))
 
 
 def store_run(run: Run, predictions: Predictions, folder: Path) -> None:
@@ -157,22 +180,33 @@ def data_digest(manifest: Manifest) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
+def order_digest(train: Manifest, seed: int) -> str:
+    """Hash of the first epoch's order of the training videos; other draws follow from the seed, too."""
+    (order,) = epoch_batches(len(train.videos), len(train.videos), 1, seed, epoch=1)
+    return hashlib.sha256(repr([train.videos[i].path for i in order]).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class Judge:
+    """Answers of networks to the views of videos, as the recipe takes them."""
+
     recipe: Recipe
     frames: FrameSource
     normalise: Normalise
     device: torch.device
 
     def predictions(self, model: nn.Module, manifest: Manifest) -> Predictions:
+        """Of every video, once."""
         clips = EvaluationClips(manifest, self.recipe, self.frames)
         return self._evaluate(model, clips, manifest)
 
     def accuracy(self, model: nn.Module, manifest: Manifest) -> float:
+        """Top-1, video level."""
         found = self.predictions(model, manifest)
         return top_k(found.scores(), found.labels, 1)
 
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:
+        """Metrics of clips in order, shuffled, reversed and frozen."""
         clips = EvaluationClips(manifest, self.recipe, self.frames)
         others = [
             self._evaluate(model, changed, manifest)

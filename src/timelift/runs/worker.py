@@ -1,7 +1,9 @@
 """A worker process of a study: claims cells until there are none. Started by `run_workers`."""
 
 import argparse
+import errno
 import os
+import sys
 import threading
 import time
 import traceback
@@ -9,24 +11,48 @@ from pathlib import Path
 
 import torch
 
+from timelift.comparison.store import Cell as Place
 from timelift.comparison.store import Store
+from timelift.comparison.study import Study
 from timelift.comparison.study_file import parse_study
 from timelift.memory import keep_memory
+from timelift.records import DiskFull
+from timelift.records.whole import has_no_room, raise_no_room
+from timelift.runs.early_stop import close_rounds
 from timelift.runs.one_cell import run_place, study_data, study_frames
+
+FULL = errno.ENOSPC  # the exit code of a worker that found no room
 
 
 def work(folder: Path, device: torch.device, name: str) -> None:
-    """Run every new cell of the study; a failing one is recorded and does not stop the others."""
+    """Run every new cell of the study; a failing one is recorded and does not stop the others.
+
+    Raises:
+        DiskFull: if there is no room; the cell is new again, for that is not its fault.
+    """
     study, store = parse_study(folder / "study.toml"), Store(folder)
     data = study_data(study, folder)
     frames, _ = study_frames(study, data)
-    while (place := store.claim(name)) is not None:
+    while (place := claimed(study, store, name)) is not None:
         try:
             run_place(place, study, data, frames, device, store)
-        except Exception:  # whatever it is, it belongs to this cell, and is shown in the report
+        except Exception as error:  # whatever else it is, it belongs to this cell, and the report shows it
+            if has_no_room(error):
+                store.release(place, str(error))
+                raise_no_room(error, store.run_folder(place))
             store.fail(place, traceback.format_exc())
         else:
             store.finish(place)
+
+
+def claimed(study: Study, store: Store, name: str, every_seconds: float = 0.5) -> Place | None:
+    """The next cell, waiting where what is left waits for others' runs. None: all is taken, or stopped."""
+    close_rounds(study, store)
+    while (place := store.claim(name)) is None and store.waits():
+        time.sleep(every_seconds)
+        store.reclaim_dead()
+        close_rounds(study, store)
+    return place
 
 
 def end_with(parent: int) -> None:
@@ -52,7 +78,11 @@ def main() -> None:
     end_with(told.parent)
     keep_memory()
     torch.set_num_threads(told.threads)
-    work(told.folder, told.device, told.name)
+    try:
+        work(told.folder, told.device, told.name)
+    except DiskFull as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(FULL) from None
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 
 from timelift.comparison.store import Store
-from timelift.records import TimeliftError
+from timelift.records import DiskFull, TimeliftError
+from timelift.records.whole import no_room
+from timelift.runs.devices import cores, gpus, worker_devices
+from timelift.runs.worker import FULL
 
 
-def default_workers(device: torch.device) -> int:
-    """One process a core on a CPU; one on anything else."""
-    return max(1, len(os.sched_getaffinity(0))) if device.type == "cpu" else 1
+class WorkerDied(TimeliftError):
+    """A worker process ended, and not by itself: killed, out of memory, or broken."""
 
 
 def run_workers(
@@ -24,22 +26,26 @@ def run_workers(
     device: torch.device,
     watch: Callable[[Store], None],
     every_seconds: float = 0.5,
+    threads: int | None = None,
 ) -> None:
     """Run all new cells of the study in `workers` processes; `watch` is called while they work.
 
+    threads: of each worker; without it they share the cores out.
+
     Raises:
-        TimeliftError: if a worker died without finishing or failing its cell.
+        UsageError: for a GPU that is not there.
+        WorkerDied: if a worker died without finishing or failing its cell.
+        DiskFull: if a worker found no room.
     """
-    store = Store(folder)
-    cores = max(1, len(os.sched_getaffinity(0)))
-    threads = max(1, cores // workers)
+    store, devices = Store(folder), worker_devices(device, workers, gpus())
+    threads = threads or max(1, cores() // workers)
     alone = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     logs = [folder / f"worker-{i}.log" for i in range(workers)]
     processes = []
     try:
         for i, log in enumerate(logs):
             with log.open("w") as file:
-                told = [str(folder), str(device), str(threads), f"worker-{i}", str(os.getpid())]
+                told = [str(folder), str(devices[i]), str(threads), f"worker-{i}", str(os.getpid())]
                 command = [sys.executable, "-m", "timelift.runs.worker", *told]
                 processes.append(
                     subprocess.Popen(command, env=os.environ | alone, stdout=file, stderr=subprocess.STDOUT)
@@ -55,8 +61,10 @@ def run_workers(
             process.wait()
     for process, log in zip(processes, logs, strict=True):
         if process.returncode != 0:
-            last = (log.read_text(errors="replace").strip().splitlines() or ["no word"])[-1]
-            raise TimeliftError(
-                f"a worker ended early (exit code {process.returncode}): {last}; the log is {log}. "
-                "What was finished is kept: the same command goes on from there"
+            last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+            if process.returncode == FULL:
+                raise DiskFull(last) if last else no_room(folder)
+            raise WorkerDied(
+                f"a worker ended early (exit code {process.returncode}): {last or 'no word'}; "
+                f"the log is {log}. What was finished is kept: the same command goes on from there"
             )

@@ -37,8 +37,7 @@ def lenet5_3d(
     Raises:
         UsageError: for fewer than 12 frames or pixels, of which the pools leave nothing, or another start.
     """
-    if start not in ("kaiming", "normal"):
-        raise UsageError(f"lenet5_3d: start={start!r}; there are kaiming and normal")
+    _check_start(start)
     early, late = (Inflate(5, "random", padding="zeros"), Inflate(5, "random", padding="valid"))
     model = _lenet5(early, late, classes, channels, in_channels, frames, size)
     if start == "normal":
@@ -55,20 +54,32 @@ def lenet5_3dttn(
     frames: int = 30,
     size: int = 28,
     shared: bool = False,
+    start: Literal["kaiming", "normal"] = "normal",
 ) -> VideoModel:
     """LeNet-5-3DTTN on (B, in_channels, frames, size, size), random; 222,940 parameters at the defaults.
 
-    K0 is drawn from N(0, 1), and nothing moves at first. The paper trains on raw pixels, 0 to 255, SGD at
+    Nothing moves at first. The paper trains on raw pixels, 0 to 255, SGD at
     5e-8 (2.5e-8 for some rows), momentum 0.9, batches of 20: pixels of another scale want another rate.
 
     shared: one motion a filter, repeated: slice t is K0 moved t times, as in the paper's text.
+    start: K0 from N(0, 1), as the paper's; "kaiming" draws it as PyTorch draws a slice of a 5x5x5 kernel.
 
     Raises:
-        UsageError: for fewer than 12 frames or pixels, of which the pools leave nothing.
+        UsageError: for fewer than 12 frames or pixels, of which the pools leave nothing, or another start.
     """
+    _check_start(start)
     early = Transform(5, shared=shared, start="normal", padding="zeros")
     late = Transform(5, shared=shared, start="normal", padding="valid")
-    return _lenet5(early, late, classes, channels, in_channels, frames, size)
+    model = _lenet5(early, late, classes, channels, in_channels, frames, size)
+    if start == "kaiming":
+        for k0 in (tensor for name, tensor in model.named_parameters() if name.endswith(".k0")):
+            nn.init.uniform_(k0, -_bound(k0.shape[1]), _bound(k0.shape[1]))
+    return model
+
+
+def _check_start(start: str) -> None:
+    if start not in ("kaiming", "normal"):
+        raise UsageError(f"LeNet-5: start={start!r}; there are kaiming and normal")
 
 
 def _lenet5(
@@ -117,9 +128,14 @@ def _lenet5(
 def _conv(inp: int, out: int, padding: int) -> nn.Conv2d:
     """A 5x5 convolution whose bias starts as PyTorch starts that of a 5x5x5 one."""
     conv = nn.Conv2d(inp, out, 5, padding=padding)
-    bound = (inp * 5**3) ** -0.5
+    bound = _bound(inp)
     conv.bias = nn.Parameter(conv.weight.new_empty(out).uniform_(-bound, bound))
     return conv
+
+
+def _bound(inp: int) -> float:
+    """What PyTorch draws weights and biases of a 5x5x5 convolution within (He et al. 2015, a=sqrt(5))."""
+    return (inp * 5**3) ** -0.5
 
 
 def _after_pools(length: int, name: str) -> int:

@@ -16,7 +16,8 @@ def tensorboard(folder: Path, taken: int) -> Iterator[Any | None]:
     except ImportError:
         yield None
         return
-    with SummaryWriter(str(folder), purge_step=taken + 1 if taken else None) as writer:
+    # a thread writes now and then: waiting for it after every epoch would slow short epochs down
+    with SummaryWriter(str(folder), purge_step=taken + 1 if taken else None, flush_secs=20) as writer:
         yield writer
 
 
@@ -35,4 +36,3 @@ def board_epoch(board: Any | None, row: EpochRow) -> None:
         board.add_scalar("epoch/training_accuracy", row.accuracy, row.step)
         if row.validation_accuracy is not None:
             board.add_scalar("epoch/validation_accuracy", row.validation_accuracy, row.step)
-        board.flush()

@@ -11,6 +11,7 @@ from torch import nn
 
 from timelift.records import DataError, Recipe, UsageError
 from timelift.records.recipe import recipe_to_dict
+from timelift.records.whole import whole
 
 NAME = "checkpoint.pt"
 
@@ -37,12 +38,8 @@ def _flatten(value: Any, path: str):
 
 def write_checkpoint(state: dict, folder: Path) -> None:
     """Write checkpoint.pt so that a crash at any moment leaves the old one or the new one."""
-    partial = folder / (NAME + ".partial")
-    with partial.open("wb") as file:
+    with whole(folder / NAME) as partial, partial.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / NAME)
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)

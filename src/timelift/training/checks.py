@@ -14,6 +14,7 @@ _AT_LEAST = {
     "step_factor": 0,
     "plateau_patience": 1,
     "epochs": 1,
+    "steps": 0,
     "validate_every": 1,
     "batch_size": 1,
     "accumulate": 1,

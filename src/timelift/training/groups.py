@@ -74,7 +74,11 @@ def is_norm_or_bias(module: nn.Module, name: str, parameter: nn.Parameter) -> bo
 
 def build_optimizer(model: nn.Module, groups: Mapping[str, str], choices: Optimisation) -> optim.Optimizer:
     """The recipe's optimiser; its state for a parameter is born at that parameter's first gradient."""
-    grouped = parameter_groups(model, groups, choices)
+    return optimizer_of(parameter_groups(model, groups, choices), choices)
+
+
+def optimizer_of(grouped: list[dict], choices: Optimisation) -> optim.Optimizer:
+    """The recipe's optimiser over groups as `parameter_groups` gives them."""
     if choices.optimizer == "sgd":
         return optim.SGD(grouped, lr=choices.learning_rate, momentum=choices.momentum)
     return optim.AdamW(grouped, lr=choices.learning_rate)

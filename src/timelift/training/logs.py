@@ -2,12 +2,12 @@
 
 import csv
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from timelift.records.whole import saying_no_room, whole
 from timelift.training.standing import EpochRow
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
@@ -30,17 +30,16 @@ class ProgressEvent:
 
 def write_log(path: Path, rows: Iterable[EpochRow]) -> None:
     """Write log.csv anew, whole or not at all: what lies past the checkpoint is cut."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerow(COLUMNS)
-    for row in rows:
-        append_log(partial, row)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+        for row in rows:
+            append_log(partial, row)
 
 
 def append_log(path: Path, row: EpochRow) -> None:
     """Add one epoch to log.csv."""
-    with path.open("a", newline="", encoding="utf-8") as file:
+    with saying_no_room(path), path.open("a", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerow(dataclasses.astuple(row))
 
 

@@ -13,6 +13,7 @@ from timelift.auxiliary import auxiliary_answers
 from timelift.records import Optimisation, Recipe, TimeliftError
 from timelift.training.batchnorm import batch_norm_notes, batch_norms, synchronised
 from timelift.training.board import board_epoch, board_step, tensorboard
+from timelift.training.budget import Budget, budget_of
 from timelift.training.checkpoint import identity, read_checkpoint, write_checkpoint
 from timelift.training.checks import check_choices, not_finite
 from timelift.training.constraints import constrain, constraint_notes
@@ -37,8 +38,10 @@ from timelift.training.order import drawn_anew, epoch_batches, optimiser_steps, 
 from timelift.training.precision import autocast, gradient_scaler
 from timelift.training.result import TrainResult, conclude
 from timelift.training.schedules import after_check, after_epoch, rate_factor
-from timelift.training.seeds import borrowed_randomness, derive
+from timelift.training.seeds import borrowed_randomness, derive, seed_draws
 from timelift.training.standing import EpochRow, Standing, is_finished, parse_standing, standing_to_dict
+
+SHARE_FOR_CHECKPOINTS = 0.01  # of the time; so epochs of one step do not each wait for the disk
 
 
 def train(
@@ -86,13 +89,11 @@ def train(
     notes = [*batch_norm_notes(normalising, processes, device), *constraint_notes(model, choices)]
     if choices.dropout is not None and set_dropout(model, choices.dropout) == 0:
         notes.append(f"dropout={choices.dropout} changed nothing: the network has no dropout layer")
-    if choices.schedule == "cosine" and choices.warmup_epochs >= choices.epochs:
-        notes.append(f"warm-up lasts all {choices.epochs} epoch(s): the learning rate only rises")
 
     # the order of the clips is known beforehand: epoch -> optimiser steps -> batches over all processes
     smallest = min(2, choices.batch_size) if normalising else 1  # clips a process
 
-    def plan(epoch: int) -> list[list[list[int]]]:
+    def whole_epoch(epoch: int) -> list[list[list[int]]]:
         batch = choices.batch_size * processes.count
         least = smallest * processes.count if smallest > 1 else 1
         batches = epoch_batches(len(clips), batch, least, seed, epoch)
@@ -100,8 +101,14 @@ def train(
             batches = drawn_anew(batches, seed, epoch)
         return optimiser_steps(batches, choices.accumulate)
 
-    steps_per_epoch = len(plan(1))
-    checks = {*range(choices.validate_every, choices.epochs + 1, choices.validate_every), choices.epochs}
+    budget = budget_of(choices, len(whole_epoch(1)))
+
+    def plan(epoch: int) -> list[list[list[int]]]:
+        return whole_epoch(epoch)[: budget.steps_of(epoch)]
+
+    checks = {*range(choices.validate_every, budget.epochs + 1, choices.validate_every), budget.epochs}
+    if choices.schedule == "cosine" and choices.warmup_epochs * budget.steps_per_epoch >= budget.steps:
+        notes.append(f"warm-up lasts all {budget.epochs} epoch(s): the learning rate only rises")
 
     # what moves: all of it is in the checkpoint
     optimizer = build_optimizer(model, groups, choices)
@@ -166,12 +173,13 @@ def train(
 
     if processes.is_first:
         write_log(folder / "log.csv", at.history)
-    speaks = processes.is_first and not is_finished(at, choices.epochs)
+    speaks = processes.is_first and not is_finished(at, budget.epochs)
     board_folder = tensorboard(folder / "tensorboard", at.taken) if speaks else nullcontext()
-    coming = upcoming(plan, at.epoch, at.step, choices.epochs)
+    coming = upcoming(plan, at.epoch, at.step, budget.epochs)
     mine = ([(epoch, i) for i in share(b, processes.rank, processes.count) or b[:1]] for epoch, b in coming)
     optimizer.zero_grad(set_to_none=True)
     clock = saved = time.monotonic()
+    saving = 0.0  # seconds that a checkpoint takes: unknown before the first epoch's
 
     with (
         borrowed_randomness(device),
@@ -179,8 +187,8 @@ def train(
         closing(load(clips, mine, workers, device, seed)) as feed,
         board_folder as board,
     ):
-        while not is_finished(at, choices.epochs):
-            held: frozenset[str] | None = None  # validation changed the modes
+        held: frozenset[str] | None = None  # the groups for which the modes are set; None: they are not
+        while not is_finished(at, budget.epochs):
             steps = plan(at.epoch)
             for step in range(at.step, len(steps)):
                 # who learns, how fast, and what is drawn: functions of seed, epoch and step
@@ -188,12 +196,12 @@ def train(
                 if frozen != held:
                     set_modes(model, groups, frozen, held_statistics(choices, frozen), learning)
                     held = frozen
-                factor = at.plateau.factor * rate_factor(choices, at.taken, steps_per_epoch)
+                factor = at.plateau.factor * rate_factor(choices, at.taken, budget)
                 rates = group_rates(choices, choices.learning_rate * factor, frozen)
                 set_rates(optimizer, choices.learning_rate * factor)
-                torch.manual_seed(derive(seed, "dropout", at.epoch, step, processes.rank))
+                seed_draws(derive(seed, "dropout", at.epoch, step, processes.rank), device)
 
-                where = f"epoch {at.epoch}, step {step + 1} of {steps_per_epoch}"
+                where = f"epoch {at.epoch}, step {step + 1} of {len(steps)}"
 
                 # gradients of the mean over all clips of all batches of all processes
                 step_clips = sum(len(batch) for batch in steps[step])
@@ -225,7 +233,7 @@ def train(
                 if average is not None:
                     update_average(average, model, choices.ema, at.taken)
                 board_step(board, at.taken, loss / step_clips, rates)
-                _show(progress if processes.is_first else None, at, choices, steps_per_epoch, factor)
+                _show(progress if processes.is_first else None, at, choices, budget, factor)
                 if at.step < len(steps) and time.monotonic() - saved >= 60 * checkpoint_minutes:
                     at.seconds, clock = at.seconds + time.monotonic() - clock, time.monotonic()
                     save()
@@ -238,6 +246,7 @@ def train(
             accuracy = None
             if validate is not None and at.epoch in checks:
                 model.eval()
+                held = None
                 with averaged(model, average), torch.no_grad():
                     accuracy = say_from_first(
                         float(validate(model, at.epoch)) if processes.is_first else 0.0, processes
@@ -259,7 +268,7 @@ def train(
                     ]
                     at.plateau = after_check(at.plateau, not before or accuracy > before[-1], choices)
                 patience = choices.early_stopping_patience
-                at.stopped = 0 < patience <= at.epoch - at.best_epoch and at.epoch < choices.epochs
+                at.stopped = 0 < patience <= at.epoch - at.best_epoch and at.epoch < budget.epochs
 
             at.seconds, clock = at.seconds + time.monotonic() - clock, time.monotonic()
             row = EpochRow(
@@ -277,10 +286,14 @@ def train(
             if processes.is_first:
                 append_log(folder / "log.csv", row)
                 board_epoch(board, row)
-            _show(progress if processes.is_first else None, at, choices, steps_per_epoch, factor)
+            _show(progress if processes.is_first else None, at, choices, budget, factor)
             at.epoch, at.step, at.loss, at.hits, at.clips = at.epoch + 1, 0, 0.0, 0.0, 0
-            save()
-            saved = time.monotonic()
+            due = min(60 * checkpoint_minutes, saving / SHARE_FOR_CHECKPOINTS)
+            if is_finished(at, budget.epochs) or time.monotonic() - saved >= due:
+                began = time.monotonic()
+                save()
+                saved = time.monotonic()
+                saving = saved - began
 
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in learning)
@@ -290,23 +303,23 @@ def train(
         put_average(model, average)
     model.eval()
 
-    return conclude(at, choices, validate is not None and keep_best, notes)
+    return conclude(at, choices, budget.epochs, validate is not None and keep_best, notes)
 
 
 def _show(
     progress: Callable[[ProgressEvent], None] | None,
     at: Standing,
     choices: Optimisation,
-    steps: int,
+    budget: Budget,
     factor: float,
 ) -> None:
     if progress is not None:
         progress(
             ProgressEvent(
                 epoch=at.epoch,
-                epochs=choices.epochs,
+                epochs=budget.epochs,
                 step=at.step,
-                steps=steps,
+                steps=budget.steps_per_epoch,
                 loss=at.loss / at.clips,
                 accuracy=at.hits / at.clips,
                 learning_rate=choices.learning_rate * factor,

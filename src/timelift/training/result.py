@@ -17,12 +17,12 @@ class TrainResult:
     notes: tuple[str, ...]  # anything a reader of the report must know
 
 
-def conclude(at: Standing, choices: Optimisation, chosen: bool, notes: list[str]) -> TrainResult:
+def conclude(at: Standing, choices: Optimisation, epochs: int, chosen: bool, notes: list[str]) -> TrainResult:
     """The result of a run that stands at its end; chosen: by the best validation accuracy."""
     last = at.history[-1].epoch
     if at.stopped:
         patience = choices.early_stopping_patience
-        stop = f"stopped early after epoch {last} of {choices.epochs}: no better validation accuracy"
+        stop = f"stopped early after epoch {last} of {epochs}: no better validation accuracy"
         notes = [*notes, f"{stop} for {patience} epoch(s)"]
     selection, best = "last epoch", last
     if chosen:

@@ -4,22 +4,23 @@ import math
 from dataclasses import dataclass, replace
 
 from timelift.records import Optimisation
+from timelift.training.budget import Budget
 
 
-def rate_factor(choices: Optimisation, taken: int, steps_per_epoch: int) -> float:
+def rate_factor(choices: Optimisation, taken: int, budget: Budget) -> float:
     """What the learning rate is multiplied by in the step after `taken` optimiser steps.
 
     Warm-up rises linearly and reaches 1 with the last step inside `warmup_epochs`; cosine falls from there
-    to 0 at the end of the last epoch (Loshchilov & Hutter, arXiv:1608.03983). `Plateau` comes on top.
+    to 0 at the end of the budget (Loshchilov & Hutter, arXiv:1608.03983). `Plateau` comes on top.
     """
-    epoch = taken / steps_per_epoch
+    epoch, end = taken / budget.steps_per_epoch, budget.steps / budget.steps_per_epoch
     warm = 1.0
     if choices.warmup_epochs > 0:
-        warm = min(1.0, (taken + 1) / (choices.warmup_epochs * steps_per_epoch))
+        warm = min(1.0, (taken + 1) / (choices.warmup_epochs * budget.steps_per_epoch))
     if choices.schedule == "step":
         return warm * choices.step_factor ** math.floor(epoch / choices.step_epochs)
     if choices.schedule == "cosine" and epoch > choices.warmup_epochs:
-        share = (epoch - choices.warmup_epochs) / (choices.epochs - choices.warmup_epochs)
+        share = (epoch - choices.warmup_epochs) / (end - choices.warmup_epochs)
         return warm * 0.5 * (1 + math.cos(math.pi * share))
     return warm
 

@@ -18,6 +18,19 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *purpose))
 
 
+def seed_draws(seed: int, device: torch.device) -> None:
+    """Seed the generators that layers on the device draw from: as torch.manual_seed, without other devices'.
+
+    Those that are not started yet would keep every seed, with a traceback, for when they are.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 @contextmanager
 def borrowed_randomness(device: torch.device) -> Iterator[None]:
     """Let torch's global generators be seeded inside, and give them back as they were."""

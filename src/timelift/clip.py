@@ -20,6 +20,11 @@ _advancing: ContextVar[Callable[["Clipwise", Tensor], Tensor] | None] = ContextV
 )
 
 
+def channels_last(clip: Tensor) -> Tensor:
+    """The clip (B, C, T, H, W) laid out channels last, copied only if it is not; under `vmap`, too."""
+    return clip.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
 def fold(clip: Tensor) -> Tensor:
     """(B, C, T, H, W) -> (B*T, C, H, W): a view when the clip is channels-last."""
     return clip.transpose(1, 2).flatten(0, 1)

@@ -17,6 +17,7 @@ from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.train_one import Cell, fit, train_one
 from timelift.training.groups import build_optimizer, complete_groups
 from timelift.training.order import epoch_batches
+from timelift.training.starts import paired_start
 from timelift.variants import build_variant, parse_variant
 
 TURNS = 5
@@ -79,9 +80,9 @@ def clips_in_memory(cell: Cell) -> tuple[list[tuple[Tensor, Tensor]], list[Tenso
 def bare_training(cell: Cell, batches: list[tuple[Tensor, Tensor]]) -> VideoModel:
     """The run's optimiser steps and nothing else, over clips that are there."""
     choices, clip = cell.recipe.training, cell.recipe.clip
-    torch.manual_seed(cell.seed)
     classes = len(cell.data.manifest.classes)
-    model = build_variant(parse_variant(cell.variant), classes, clip.channels, clip.frames, clip.size)
+    with paired_start(cell.seed):
+        model = build_variant(parse_variant(cell.variant), classes, clip.channels, clip.frames, clip.size)
     model.to(cell.device).train()
     optimizer = build_optimizer(model, complete_groups(model, model.parameter_groups()), choices)
     for _ in range(choices.epochs):

@@ -53,7 +53,7 @@ class _Paired(TorchDispatchMode):
 
 
 def _shape(args: Any) -> tuple[int, ...]:
-    """Of the tensor that is filled or imitated, or the size that is asked for: the first among the arguments."""
+    """Of the tensor that is filled or imitated, or the size asked for: the first among the arguments."""
     for each in args:
         if isinstance(each, Tensor):
             return tuple(each.shape)

@@ -193,3 +193,15 @@ def test_kill_9_and_again(tmp_path):
 
 def _epochs(folder: Path) -> int:
     return len((folder / "log.csv").read_text().splitlines()) if (folder / "log.csv").exists() else 0
+
+
+def test_a_checkpoint_of_a_release_that_knew_fewer_fields_is_gone_on_with(tmp_path):
+    run(tmp_path, epochs=1)
+    path = tmp_path / checkpoint.NAME
+    state = torch.load(path, weights_only=True)
+    del state["identity"]["recipe.training.steps"]
+    torch.save(state, path)
+    with pytest.raises(UsageError, match=r"recipe\.training\.steps was 0, now 3"):
+        run(tmp_path, epochs=1, steps=3)
+    _, resumed = run(tmp_path, epochs=1)
+    assert len(resumed.history) == 1

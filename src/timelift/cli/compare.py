@@ -1,6 +1,5 @@
 """`timelift compare`: variants x paired seeds, every run stored, and what can be concluded."""
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,13 +14,25 @@ from timelift.cli.common import (
     counting,
     say,
 )
+from timelift.cli.crew import crew, processes
 from timelift.records.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
+    from timelift.comparison.study import Study
+
+IN_THE_FILE = {  # what a study file says itself
+    "variant": "--variant",
+    "videos_per_class": "--videos-per-class",
+    "recipe": "--recipe",
+    "settings": "--set",
+    "bad_videos": "--bad-videos",
+    "selection": "--selection",
+    "official_list": "--official-list",
+}
 
 
 def command(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="STUDY.toml, or a data set: folder, CSV, list or manifest.")],
     variant: Annotated[
         list[str] | None, typer.Option(help="A variant; give two or more. The first is the baseline.")
@@ -58,35 +69,17 @@ def command(
     "timm:tf_efficientnet_lite0 Inflate(frames=3)" --seeds 5 --output study/
     """
     from timelift.cli.watching import described, watching
-    from timelift.comparison.study_file import parse_study
     from timelift.runs.study import open_study, prepare_study, time_budgets
 
     if source.suffix == ".toml":
-        given = [
-            name
-            for name, value in (("--variant", variant), ("--set", settings), ("--recipe", recipe))
-            if value
-        ]
-        if given:
-            raise UsageError(
-                f"{given[0]} does not go with a study file: change {source}, or give the data set instead"
-            )
-        study = parse_study(source)
-        study = _more_seeds(study, seeds)
-        folder = output or source.with_suffix("")
+        study, folder = _from_file(context, source, seeds), output or source.with_suffix("")
+    elif output is None:
+        raise UsageError("--output: give the study a folder, as --output study/")
     else:
+        told = chosen_recipe(recipe, settings)
         study = _from_options(
-            source,
-            variant,
-            seeds,
-            videos_per_class,
-            chosen_recipe(recipe, settings),
-            bad_videos,
-            selection,
-            official_list,
+            source, variant, seeds, videos_per_class, told, bad_videos, selection, official_list
         )
-        if output is None:
-            raise UsageError("--output: give the study a folder, as --output study/")
         folder = output
     if status:
         print_status(folder, all_cells)
@@ -98,7 +91,7 @@ def command(
         raise UsageError(
             f"seconds={study.seconds:g} is timed in local processes: with --on {on} give training.steps"
         )
-    with crew(on, workers, device) as (where, run):
+    with crew(on, workers, device) as those:
         study = open_study(study, folder)
         with counting("scanning", None) as scanning, counting("decoding", None) as decoding:
             prepare_study(study, folder, say, scanning, decoding)
@@ -108,9 +101,9 @@ def command(
             Store(folder).retry_failed()
         if on == "local":
             time_budgets(study, folder, *processes(workers, device), say)
-        say(f"{described(study)} {where}")
+        say(f"{described(study)} {those.words}")
         with watching(study) as watch:
-            run(study, folder, watch)
+            those.run(study, folder, watch)
     from timelift.cli.report import print_and_write
 
     print_and_write(folder)
@@ -126,46 +119,18 @@ def foresee(study, folder: Path, on: str, workers: int | None, device: str) -> N
     print_forecast(forecast(study, folder, *processes(workers, device), say))
 
 
-def processes(workers: int | None, device: str) -> tuple[int, "torch.device"]:
-    """How many local processes, and the device that they share out."""
-    from timelift.runs.devices import default_workers
-    from timelift.runs.surroundings import pick_device
-
-    where = pick_device(device)
-    return workers or default_workers(where), where
-
-
-@contextmanager
-def crew(on: str, workers: int | None, device: str):
-    """Who runs the cells: (in words, a call with study, folder and watch that runs all that are not done)."""
-    from timelift.runs.study import complete_study, run_study
-
-    if on == "local":
-        count, where = processes(workers, device)
-        yield (
-            f"in {count} process(es) on {where}",
-            lambda study, folder, watch: run_study(study, folder, count, where, watch),
-        )
-    elif on == "ray":
-        from timelift.runs.on_ray import connect, disconnect, run_on_ray
-
-        cluster = connect(workers, device)
-        try:
-            yield (
-                str(cluster),
-                lambda study, folder, watch: complete_study(
-                    study, folder, lambda watch: run_on_ray(folder, cluster, watch), watch
-                ),
-            )
-        finally:
-            disconnect()
-    else:
-        raise UsageError(f"--on {on}: wanted local or ray")
-
-
-def _more_seeds(study, seeds: int | None):
+def _from_file(context: typer.Context, source: Path, seeds: int | None) -> "Study":
     import dataclasses
 
+    from timelift.comparison.study_file import parse_study
+
+    for name, option in IN_THE_FILE.items():
+        source_of = context.get_parameter_source(name)
+        if source_of is not None and source_of.name == "COMMANDLINE":
+            raise UsageError(
+                f"{option} does not go with a study file: change {source}, or give the data set instead"
+            )
+    study = parse_study(source)
     if seeds is None or seeds == study.seeds:
         return study
     return dataclasses.replace(study, seeds=seeds, max_seeds=max(seeds, study.max_seeds or 0))

@@ -61,7 +61,7 @@ def read_checkpoint(folder: Path, wanted: dict[str, Any]) -> dict | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        stored = state["identity"]
+        stored = _DEFAULTS | state["identity"]  # what a release has not known had its default
     except (RuntimeError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise DataError(
             f"{path} is not a checkpoint that can be read: delete it to train from the start"
@@ -78,6 +78,9 @@ def discard_checkpoint(folder: Path) -> None:
     """Remove checkpoint.pt, once the run's weights are stored elsewhere."""
     (folder / NAME).unlink(missing_ok=True)
     (folder / (NAME + ".partial")).unlink(missing_ok=True)
+
+
+_DEFAULTS = dict(_flatten({"recipe": recipe_to_dict(Recipe())}, ""))
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:

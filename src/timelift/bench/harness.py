@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def timed(turns: int, device: torch.device) -> Iterator[Outcome]:
 def contests(laid: Laid, variant: str, device: torch.device) -> Iterator[Contest]:
     """The ways of one variant: all build the network first, and end with its trained weights."""
     cell = Cell(variant, 0, laid.study.recipe, laid.data, laid.frames, device)
-    folders = (laid.folder / "bench" / str(i) for i in count())
+    folders = (Path(mkdtemp(dir=laid.folder)) for _ in count())
     batches, views = clips_in_memory(cell)
 
     def bare_run() -> None:

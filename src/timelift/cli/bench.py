@@ -51,7 +51,7 @@ def command(
     for heading in ("", "way", "median ms", "least ms", "spread", "ratio", "its quartiles", "times as fast"):
         table.add_column(heading, justify="left" if heading in ("", "way") else "right")
     for outcome in bench.timed(turns, where):
-        say(f"{outcome.title}: timed")
+        say(f"{outcome.title}: " + ", ".join(f"{way.name} {way.ratio[0]:.2f}" for way in outcome.ways))
         for i, timed in enumerate(outcome.ways):
             table.add_row(
                 outcome.title if i == 0 else "", *_cells(timed), end_section=i == len(outcome.ways) - 1

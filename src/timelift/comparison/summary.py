@@ -69,11 +69,21 @@ def caption(tables: tuple[AtCondition, ...]) -> str:
     stops = any(row.verdict in DAGGER for one in tables for row in one.table.rows)
     dagger = " † stopped early: fewer runs, no verdict." if stops else ""
     return (
-        f"Mean ± standard error over {table.seeds} runs, {table.metric}, percent; then the parameters. "
+        f"Mean ± standard error over {_runs(tables)}, {table.metric}, percent; then the parameters. "
         f"* differs from the baseline {table.baseline} on new videos like these (Holm within a condition, "
         f"level {100 * table.look.nominal:.2g} %); {table.videos} test videos in {table.groups} groups."
         + dagger
     )
+
+
+def _runs(tables: tuple[AtCondition, ...]) -> str:
+    """Over how many: 30 runs, or 10 to 13 of 30 runs where some are not there (yet)."""
+    seeds = tables[0].table.seeds
+    counts = {row.runs for one in tables for row in one.table.rows if row.runs > 1}
+    if counts <= {seeds}:
+        return f"{seeds} runs"
+    least, most = min(counts), max(counts)
+    return f"{least} of {seeds} runs" if least == most else f"{least} to {most} of {seeds} runs"
 
 
 def _cell(row: Row | None) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from timelift.evaluation import timeuse
-from timelift.evaluation.cost import latency_ms, multiply_adds, parameters
+from timelift.evaluation.cost import multiply_adds, parameters
 from timelift.evaluation.evaluate import evaluate
 from timelift.evaluation.timeuse import paired_loss, time_use
 from timelift.records import DataError, Manifest, Predictions, UsageError, Video
@@ -221,16 +221,3 @@ def test_a_weight_used_twice_is_one_parameter_and_two_products():
     network = nn.Sequential(layer, layer)
     assert parameters(network) == 4
     assert multiply_adds(network, (2, 3, 4, 5)) == 2 * (3 * 4 * 5) * 4
-
-
-def test_latency_is_an_ordered_triple_of_repeats():
-    calls = []
-    network = Probe()
-    network.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].shape))
-    median, least, most = latency_ms(network, (1, 5, 7, 9), repeats=4)
-    assert 0 < least <= median <= most
-    assert calls == [(1, 1, 5, 7, 9)] * 5
-    with pytest.raises(UsageError, match="0 repeats"):
-        latency_ms(network, (1, 5, 7, 9), repeats=0)
-    with pytest.raises(UsageError, match="wanted"):
-        latency_ms(network, (1, 1, 5, 7, 9), repeats=1)

@@ -64,7 +64,7 @@ def _probe(table: StudyTable) -> list[str]:
 
 def table_notes(table: StudyTable, runs: Sequence[Run]) -> tuple[str, ...]:
     """Training videos, family, look, missing runs, and the notes of differences and runs; each once."""
-    notes = [_training_videos(runs), _family(table), _look(table), _failed(table), _stopped(table)]
+    notes = [_training_videos(runs), _family(table), _look(table), _failed(table), stopped_note(table)]
     for row in table.rows:
         notes += row.difference.notes if row.difference is not None else ()
     for run in runs:
@@ -103,7 +103,8 @@ def _look(table: StudyTable) -> str:
     return "" if table.open else describe_look(table.look)
 
 
-def _stopped(table: StudyTable) -> str:
+def stopped_note(table: StudyTable) -> str:
+    """What early stop means for the table; "" where nothing was stopped."""
     stopped = [row for row in table.rows if row.verdict == "stopped early"]
     if not stopped:
         return ""

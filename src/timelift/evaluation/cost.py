@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, and milliseconds as measured here."""
+"""What a network costs: parameters, multiply-adds, and seconds as measured here."""
 
 import statistics
 import time
@@ -30,21 +30,6 @@ def multiply_adds(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
     return counter.get_total_flops() // 2
 
 
-def latency_ms(model: nn.Module, clip_shape: tuple[int, ...], repeats: int) -> tuple[float, float, float]:
-    """(median, min, max) milliseconds of a forward of one clip (C, T, H, W), after one that is not counted.
-
-    Raises:
-        UsageError: for fewer than one repeat.
-    """
-    if repeats < 1:
-        raise UsageError(f"{repeats} repeats: a latency needs at least one forward that is measured")
-    clip = _clip(model, clip_shape)
-    with evaluating(model), torch.inference_mode():
-        _forward_ms(model, clip)  # allocations and kernel choices happen here
-        times = [_forward_ms(model, clip) for _ in range(repeats)]
-    return statistics.median(times), min(times), max(times)
-
-
 def latency(model: nn.Module, clip_shape: tuple[int, ...], forwards: int = 10, budget: float = 1.0) -> float:
     """Seconds of a forward of one clip (C, T, H, W): the median, after one that is not counted.
 
@@ -53,31 +38,19 @@ def latency(model: nn.Module, clip_shape: tuple[int, ...], forwards: int = 10, b
     """
     clip = _clip(model, clip_shape)
     with evaluating(model), torch.inference_mode():
-        _forward_ms(model, clip)
-        times = [_forward_ms(model, clip)]
-        while len(times) < forwards and sum(times) < 1e3 * budget:
-            times.append(_forward_ms(model, clip))
-    return statistics.median(times) / 1e3
+        _forward_seconds(model, clip)  # allocations and kernel choices happen here
+        times = [_forward_seconds(model, clip)]
+        while len(times) < forwards and sum(times) < budget:
+            times.append(_forward_seconds(model, clip))
+    return statistics.median(times)
 
 
-class OnFrames(nn.Module):
-    """An image network on every frame of a clip, as something to count: (B, C, T, H, W) -> (B*T, ...)."""
-
-    def __init__(self, image_net: nn.Module):
-        super().__init__()
-        self.image_net = image_net
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> what the network gives of (B*T, C, H, W)."""
-        return self.image_net(clip.transpose(1, 2).flatten(0, 1))
-
-
-def _forward_ms(model: nn.Module, clip: Tensor) -> float:
+def _forward_seconds(model: nn.Module, clip: Tensor) -> float:
     started = time.perf_counter()
     model(clip)
     if clip.is_cuda:
         torch.cuda.synchronize(clip.device)  # the call returns before the work is done
-    return (time.perf_counter() - started) * 1e3
+    return time.perf_counter() - started
 
 
 def _clip(model: nn.Module, clip_shape: tuple[int, ...]) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from timelift.comparison.headline import stopped_note
 from timelift.comparison.study import LINEAR_PROBE, Study
 from timelift.comparison.table import StudyTable
 from timelift.comparison.wording import duration
@@ -17,7 +18,7 @@ def caveats(table: StudyTable, study: Study, runs: Sequence[Run]) -> list[str]:
         _videos(table, runs),
         _recipe(study),
         _not_equal(table),
-        _stopped(table),
+        stopped_note(table),
         _small_differences(table),
         _starts(table),
         _selection(runs),
@@ -72,17 +73,6 @@ def _not_equal(table: StudyTable) -> str:
     return (
         "“Inconclusive” does not mean equal. Neither a difference nor equality within "
         f"{percent(table.margin)} points is shown for {plural(len(open_rows), 'variant')}."
-    )
-
-
-def _stopped(table: StudyTable) -> str:
-    stopped = [row for row in table.rows if row.verdict == "stopped early"]
-    if not stopped:
-        return ""
-    return (
-        f"{plural(len(stopped), 'variant was', 'variants were')} stopped early, by a rule on validation "
-        "videos: means over fewer runs, chosen by how they did, are not to be set beside the others', and "
-        "no verdict is drawn from them."
     )
 
 

@@ -1,13 +1,13 @@
 """A budget of seconds, made one of steps: timed once for each kind of run, and the same for all its seeds."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from timelift.comparison.axes import Point
 from timelift.comparison.study import Study
 from timelift.records import DataError
+from timelift.records.whole import write_text_whole
 from timelift.runs.kinds import Kind, kinds_of
 
 _FILE = "budgets.json"  # in the study's folder: kind -> optimiser steps, and seconds that one took
@@ -27,9 +27,7 @@ def state_budgets(study: Study, folder: Path, step_seconds: Mapping[str, float])
         kind: {"steps": max(1, round(study.seconds / step)), "seconds_a_step": step}
         for kind, step in step_seconds.items()
     }
-    partial = folder / f"{_FILE}.partial"
-    partial.write_text(json.dumps(stated | _read(folder), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / _FILE)
+    write_text_whole(folder / _FILE, json.dumps(stated | _read(folder), indent=2) + "\n")
 
 
 def steps_within(study: Study, folder: Path, kind: Kind) -> tuple[Point, tuple[str, ...]]:

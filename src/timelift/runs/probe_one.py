@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from timelift.clip import OnFrames
 from timelift.comparison.axes import placeholders
 from timelift.data.dataset import EvaluationClips
-from timelift.evaluation.cost import OnFrames, multiply_adds
+from timelift.evaluation.cost import multiply_adds
 from timelift.evaluation.metrics import summary
 from timelift.evaluation.probe import features, linear_probe
 from timelift.networks.facts import facts_of

@@ -77,7 +77,7 @@ def split(
             "no choice of whole groups puts every class into train and into test; "
             "give a split of your own (column split), or smaller groups"
         )
-    parted = _moved(_moved(manifest, {video.path for video in manifest.videos}, "train"), held, "test")
+    parted = _moved(_moved(manifest, {video.name for video in manifest.videos}, "train"), held, "test")
     if val_share == 0:
         return parted
     return with_validation(parted, share=min(0.5, val_share / (train_share + val_share)), seed=seed)[0]
@@ -121,8 +121,8 @@ def balanced_subset(manifest: Manifest, videos_per_class: int, seed: int) -> Man
                 f"class {label!r} has {len(there)} training videos, {videos_per_class} were wanted; "
                 "take fewer a class"
             )
-        kept |= {video.path for video in _taking_turns(there, label, seed)[:videos_per_class]}
-    return manifest.with_videos(v for v in manifest.videos if v.split != "train" or v.path in kept)
+        kept |= {video.name for video in _taking_turns(there, label, seed)[:videos_per_class]}
+    return manifest.with_videos(v for v in manifest.videos if v.split != "train" or v.name in kept)
 
 
 def fewer_of(manifest: Manifest, side: str, videos: int) -> Manifest:
@@ -139,13 +139,13 @@ def fewer_of(manifest: Manifest, side: str, videos: int) -> Manifest:
             raise DataError(
                 f"class {label!r} has {len(there)} {side} videos, {share} were wanted of it: take fewer"
             )
-        kept |= {video.path for video in _taking_turns(there, label, 0)[:share]}
-    return manifest.with_videos(v for v in manifest.videos if v.split != side or v.path in kept)
+        kept |= {video.name for video in _taking_turns(there, label, 0)[:share]}
+    return manifest.with_videos(v for v in manifest.videos if v.split != side or v.name in kept)
 
 
 def _group(video: Video) -> str:
     """The video's group; without one it stands alone, under a name that no group has."""
-    return video.group or f"\0{video.path}"
+    return video.group or f"\0{video.name}"
 
 
 def _units(videos: Sequence[Video]) -> dict[str, str]:
@@ -157,11 +157,11 @@ def _units(videos: Sequence[Video]) -> dict[str, str]:
             name = above[name]
         return name
 
-    names = {video.path: _group(video) for video in videos}
+    names = {video.name: _group(video) for video in videos}
     first: dict[str, str] = {}  # bytes -> the group that had them first
     for video in videos:
         if video.sha256:
-            above[top(names[video.path])] = top(first.setdefault(video.sha256, names[video.path]))
+            above[top(names[video.name])] = top(first.setdefault(video.sha256, names[video.name]))
     return {path: top(name) for path, name in names.items()}
 
 
@@ -170,7 +170,7 @@ def _units_of_classes(videos: Sequence[Video]) -> dict[str, Counter[str]]:
     units = _units(videos)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for video in videos:
-        counts[video.label][units[video.path]] += 1
+        counts[video.label][units[video.name]] += 1
     return counts
 
 
@@ -194,7 +194,7 @@ def _held_out(videos: Sequence[Video], share: float, seed: int) -> set[str] | No
     totals = Counter(video.label for video in videos)
     sizes: Sizes = defaultdict(Counter)  # unit -> class -> videos
     for video in videos:
-        sizes[units[video.path]][video.label] += 1
+        sizes[units[video.name]][video.label] += 1
     names = sorted(sizes)
     rng = np.random.default_rng(seed)
     orders = [[names[i] for i in rng.permutation(len(names))] for _ in range(_DRAWS)]
@@ -202,7 +202,7 @@ def _held_out(videos: Sequence[Video], share: float, seed: int) -> set[str] | No
     if not drawn:
         return None
     best = min(drawn, key=lambda taken: _deviation(_summed(taken, sizes), totals, share, totals))
-    return {video.path for video in videos if units[video.path] in best}
+    return {video.name for video in videos if units[video.name] in best}
 
 
 def _taken(order: list[str], sizes: Sizes, totals: Counter[str], share: float) -> set[str] | None:
@@ -242,7 +242,7 @@ def _leaves_some(group: Counter[str], held: Counter[str], totals: Counter[str]) 
 
 def _moved(manifest: Manifest, paths: set[str], split: str) -> Manifest:
     return manifest.with_videos(
-        replace(video, split=split) if video.path in paths else video for video in manifest.videos
+        replace(video, split=split) if video.name in paths else video for video in manifest.videos
     )
 
 
@@ -255,14 +255,14 @@ def _leaks(manifest: Manifest) -> Iterator[str]:
         for value, first in sides.items():
             for one, other in combinations(first.values(), 2):
                 same = f"group {value!r}" if what == "group" else "the same bytes"
-                yield f"{one.path} ({one.split}) and {other.path} ({other.split}) are of {same}"
+                yield f"{one.name} ({one.split}) and {other.name} ({other.split}) are of {same}"
 
 
 def _taking_turns(videos: list[Video], label: str, seed: int) -> list[Video]:
     """One video of every group, then a second one of every group ..., groups and videos in a drawn order."""
     rng = np.random.default_rng([seed, crc32(label.encode())])  # a class more or less changes no other
     groups = defaultdict(list)
-    for video in sorted(videos, key=lambda video: video.path):
+    for video in sorted(videos, key=lambda video: video.name):
         groups[_group(video)].append(video)
     names = sorted(groups)
     ranked = []

@@ -12,7 +12,9 @@ Part = tuple[float, float]  # seconds from (with) and to (without); (0, 0) is th
 _SAME = 1e-6  # seconds
 
 
-def frame_seconds(times: Sequence[int | None], time_base: Fraction | None, facts: Facts) -> list[float] | None:
+def frame_seconds(
+    times: Sequence[int | None], time_base: Fraction | None, facts: Facts
+) -> list[float] | None:
     """Seconds of every frame from the first one's: by timestamps if these increase, else by the rate.
 
     times: in units of the time base, in the order in which frames decode. None: neither is known.
@@ -45,15 +47,15 @@ def part_of(whole: Facts, seconds: list[float] | None, part: Part) -> Facts:
         return dataclasses.replace(whole, status="unreadable", frames=0, declared_frames=0, reason=why)
     first, frames = frames_within(seconds, start, end)
     length = seconds[-1] + (1 / whole.fps if whole.fps else 0)
-    found = dataclasses.replace(
-        whole, first_frame=first, frames=frames, declared_frames=0, frame_hashes=""
-    )
+    found = dataclasses.replace(whole, first_frame=first, frames=frames, declared_frames=0, frame_hashes="")
     if frames == 0:
         why = f"no frame from {asked}: the video lasts {length:.1f} s"
         return dataclasses.replace(found, status="unreadable", reason=why)
     if end > length + 0.5:
         why = f"{asked} were asked for, the video lasts {length:.1f} s"
-        return dataclasses.replace(found, status="short" if whole.status == "ok" else whole.status, reason=why)
+        return dataclasses.replace(
+            found, status="short" if whole.status == "ok" else whole.status, reason=why
+        )
     if whole.status == "short" and end:  # what it lacks is behind this part
         return dataclasses.replace(found, status="ok", reason="")
     return found

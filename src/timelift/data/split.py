@@ -1,9 +1,8 @@
 """Which videos train and which test: whole groups, copies of a file together, class by class, by a seed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import combinations
 from zlib import crc32
 
 import numpy as np
@@ -13,7 +12,6 @@ from timelift.records.video import Manifest, Video
 
 _LEAST = 5  # groups, and videos, of every class that a validation split needs
 _DRAWS = 10  # orders of the groups, of which the most even choice is taken
-_SHOWN = 3  # leaks named in an error
 
 Sizes = dict[str, Counter[str]]
 
@@ -83,20 +81,18 @@ def split(
     return with_validation(parted, share=min(0.5, val_share / (train_share + val_share)), seed=seed)[0]
 
 
-def check_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
-    """One line for each group, and for each file of the same bytes, that stands on two sides of the split.
+def split_by_clip(
+    manifest: Manifest, *, shares: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int = 0
+) -> Manifest:
+    """As `split`, but every video for itself, whatever its group and its bytes: what leaks then is for
+    `check_leaks` to say.
 
     Raises:
-        DataError: if there is one, naming a pair of videos; unless they are allowed.
+        DataError, ValueError: as `split`.
     """
-    leaks = tuple(_leaks(manifest))
-    if leaks and not allow:
-        more = f"; and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-        raise DataError(
-            f"the test would see what training saw: {'; '.join(leaks[:_SHOWN])}{more}. "
-            "Split by group, or allow leaks and say so"
-        )
-    return leaks
+    alone = manifest.with_videos(replace(video, group="", sha256="") for video in manifest.videos)
+    sides = {video.name: video.split for video in split(alone, shares=shares, seed=seed).videos}
+    return manifest.with_videos(replace(video, split=sides[video.name]) for video in manifest.videos)
 
 
 def balanced_subset(manifest: Manifest, videos_per_class: int, seed: int) -> Manifest:
@@ -153,8 +149,11 @@ def _units(videos: Sequence[Video]) -> dict[str, str]:
     above: dict[str, str] = {}
 
     def top(name: str) -> str:
+        way = []
         while above.get(name, name) != name:
+            way.append(name)
             name = above[name]
+        above.update(dict.fromkeys(way, name))  # the next one asks no further than this
         return name
 
     names = {video.name: _group(video) for video in videos}
@@ -244,18 +243,6 @@ def _moved(manifest: Manifest, paths: set[str], split: str) -> Manifest:
     return manifest.with_videos(
         replace(video, split=split) if video.name in paths else video for video in manifest.videos
     )
-
-
-def _leaks(manifest: Manifest) -> Iterator[str]:
-    for what, key in (("group", "group"), ("bytes", "sha256")):
-        sides: dict[str, dict[str, Video]] = defaultdict(dict)  # value -> split -> first video
-        for video in manifest.videos:
-            if getattr(video, key) and video.split:
-                sides[getattr(video, key)].setdefault(video.split, video)
-        for value, first in sides.items():
-            for one, other in combinations(first.values(), 2):
-                same = f"group {value!r}" if what == "group" else "the same bytes"
-                yield f"{one.name} ({one.split}) and {other.name} ({other.split}) are of {same}"
 
 
 def _taking_turns(videos: list[Video], label: str, seed: int) -> list[Video]:

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from timelift.records.errors import DataError
 from timelift.records.whole import write_text_whole
 
+LEAKS_ALLOWED = "leaks were allowed"  # how the note begins that every report of such data has
 Status = Literal["unscanned", "ok", "short", "damaged", "unreadable"]
 
 

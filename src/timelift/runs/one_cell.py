@@ -32,6 +32,7 @@ def study_data(study: Study, folder: Path) -> PreparedData:
     data = prepared(
         read_manifest(folder / SCANNED),
         policy=study.bad_videos,
+        allow_leaks=study.allow_leaks,
         select_by_validation=study.selection == "validation",
         keep_validation=chooses or study.validation_videos is not None or study.early_stop is not None,
     )

@@ -177,26 +177,28 @@ def _examine_file(path: Path) -> tuple[Facts, list[float] | None]:
             times.append(frame.pts)
             seen.add(partial(_thumbnail, reformatter, frame))
         missing = _missing_end(container, stream, times)
+        # read while the container is open: behind its end these are whatever lies in freed memory
+        declared, rate, time_base = stream.frames, stream.average_rate, stream.time_base
     if first is None:
         reason = faults.words[0] if faults.words else "it holds no video frames"
         return Facts("unreadable", errors=len(faults.words), reason=f"no frame decodes: {reason}"), None
     turn = _clockwise(first)
     width, height = (first.height, first.width) if turn in (90, 270) else (first.width, first.height)
-    status, reason = judge(len(times), stream.frames, missing, faults)
+    status, reason = judge(len(times), declared, missing, faults)
     facts = Facts(
         status=status,
         frames=len(times),
-        declared_frames=stream.frames,
+        declared_frames=declared,
         width=width,
         height=height,
-        fps=round(float(stream.average_rate or 0), 3),
+        fps=round(float(rate or 0), 3),
         rotation=turn,
         timestamps_increasing=increasing(times),
         errors=len(faults.words),
         reason=reason,
         frame_hashes=seen.words(),
     )
-    return facts, frame_seconds(times, stream.time_base, facts)
+    return facts, frame_seconds(times, time_base, facts)
 
 
 def _thumbnail(reformatter: VideoReformatter, frame: VideoFrame) -> np.ndarray:

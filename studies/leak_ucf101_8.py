@@ -1,4 +1,4 @@
-"""The false gain of a split by clip: accuracy on the same test clips, with and without their siblings in train.
+"""The false gain of a split by clip: the same test clips, with and without their siblings in train.
 
 Make the manifests and the runs first (half an hour on two cores):
 
@@ -14,8 +14,8 @@ Make the manifests and the runs first (half an hour on two cores):
 Both studies judge the same test clips, so each clip is compared with itself. The gain's interval is for new
 videos: over runs and test clips together, clips of one group drawn together. Runs of one seed drew their
 training videos from different sets, so pairing by seed neither helps nor harms. Training takes 40 of the 108
-videos a class of the split by clip, as no more are left without a test clip's group: with all of them each test
-clip would have more siblings, and the gain would be larger.
+videos a class of the split by clip, as no more are left without a group of the test: with all of them each
+test clip would have more siblings, and the gain would be larger.
 """
 
 from pathlib import Path

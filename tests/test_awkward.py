@@ -88,7 +88,7 @@ def test_ten_thousand_opens_leave_memory_flat(shared):
 
 
 def growth(shared: Path, opens: int) -> tuple[int, int]:
-    """Bytes of memory after a tenth of the opens, and after all, of files left after one frame and broken ones."""
+    """Bytes of memory after a tenth of the opens, and after all: files left after a frame, broken ones."""
     folder = shared / "data/awkward"
     whole = ["imageio/imageio_issue245.gif", "imageio/realshort.mp4", "derived/truncated_half_bbb.webm"]
     broken = ["derived/empty.mp4", "derived/text_renamed.mp4", "derived/truncated_60pct_bikes.mp4"]

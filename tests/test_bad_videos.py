@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study_tiny import run_here, tiny_study
-from timelift.cli.main import main
+from timelift.cli.report import print_and_write
 from timelift.records import DataError
 from timelift.records.predictions import read_predictions
 from timelift.runs.study import open_study, prepare_study
@@ -33,7 +33,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_variant_has_the_same_videos_and_the_report_says_which_were_left_out(tmp_path, broken):
     study, folder = replace(tiny_study(broken, write_net(tmp_path)), bad_videos="exclude"), tmp_path / "study"
     run_here(study, folder)
-    main(["report", str(folder)])
+    print_and_write(folder)
     runs = [json.loads(path.read_text()) for path in sorted(folder.rglob("run.json"))]
     assert len(runs) == 2
     assert len({(run["train_digest"], run["order_digest"], run["data_digest"]) for run in runs}) == 1

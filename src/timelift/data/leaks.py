@@ -145,7 +145,7 @@ def _on_two_sides(manifest: Manifest) -> dict[str, str]:
         for key in _keys(video):
             if video.split:
                 sides[key][video.split] += 1
-    found = {}
+    found: dict[str, str] = {}
     for video in manifest.videos:
         for what, value in _keys(video):
             others = sorted(set(sides[what, value]) - {video.split}) if video.split else []

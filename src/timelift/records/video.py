@@ -152,12 +152,11 @@ def _reading(field: dataclasses.Field, header: list[str]) -> _Reading:
 
 def _video(row: list[str], plan: list[_Reading], path: Path, line: int) -> Video:
     try:
-        return Video(
-            *[
-                default if place is None else row[place] if kind is None else kind(row[place])
-                for place, kind, default in plan
-            ]
-        )
+        values: list[Any] = [
+            default if place is None else row[place] if kind is None else kind(row[place])
+            for place, kind, default in plan
+        ]
+        return Video(*values)
     except (ValueError, KeyError, IndexError) as error:
         what = "a value is missing" if isinstance(error, IndexError) else f"a value does not fit: {error}"
         raise DataError(

@@ -51,17 +51,18 @@ def scan(
         if progress:
             progress(done)
 
-    jobs = []
+    jobs: list[tuple[str, list]] = []
     for path in places:
         if (known := journal.known(path, parts[path])) is not None:
             filled(path, known)
         else:
-            jobs.append([path, parts[path]])
+            jobs.append((path, parts[path]))
     answers = run_isolated(_EXAMINED, jobs, workers=workers or cores(), timeout_seconds=_patience_seconds)
     for index, answer in answers:
         told = {"lost": answer.reason} if isinstance(answer, Lost) else answer
-        journal.note(*jobs[index], told)
-        filled(jobs[index][0], told)
+        path, asked = jobs[index]
+        journal.note(path, asked, told)
+        filled(path, told)
     return manifest.with_videos(videos)
 
 

@@ -1,7 +1,5 @@
 """Frames come out by decode order, upright, in the right size; broken files give what is left of them."""
 
-import csv
-import json
 from pathlib import Path
 
 import av
@@ -227,29 +225,3 @@ def test_a_cut_matroska_is_short_though_no_decoder_complains(shared):
     assert (facts.status, facts.frames, facts.declared_frames) == ("short", 214, 0)
     assert "7.1 s" in facts.reason
     assert "10.3 s" in facts.reason
-
-
-def test_awkward_files_give_the_frames_that_are_known(shared):
-    folder = shared / "data/awkward"
-    with (folder / "TRUTH.tsv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    assert len(rows) == 25
-    for row in rows:
-        facts = examine(folder / row["path"])
-        assert facts.frames == int(row["decoded_frames_pyav"] or 0), row["path"]
-        assert facts.declared_frames == int(row["container_says_frames"] or 0), row["path"]
-        assert (facts.width, facts.height) == (int(row["stored_w"] or 0), int(row["stored_h"] or 0))
-        assert facts.timestamps_increasing or row["distinct_pts_steps"] not in ("", "1"), row["path"]
-        whole = "derived" not in row["path"]
-        assert (facts.status == "ok") == whole, (row["path"], facts)
-
-
-def test_ucf_originals_give_the_frames_that_are_known(shared):
-    folder = shared / "data/ucf101-original"
-    rows = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
-    assert len(rows) == 30
-    for row in rows:
-        facts = examine(folder / row["path"])
-        assert (facts.frames, facts.declared_frames) == (row["frames"], row["meta_frames"]), row["path"]
-        assert facts.status == ("short" if row["frames"] < row["meta_frames"] else "ok")
-        assert facts.errors == 0

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from timelift.data.layouts import read_dataset
-from timelift.data.split import balanced_subset, check_leaks, split, with_validation
+from timelift.data.leaks import check_leaks
+from timelift.data.split import balanced_subset, split, with_validation
 from timelift.records import DataError, Manifest, Video
 
 

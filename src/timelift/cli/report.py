@@ -103,7 +103,7 @@ def print_and_write(folder: Path) -> None:
         for path in (files.csv, files.markdown, files.latex, files.runs):
             say(f"wrote {path}")
     if len(study.conditions) > 1:
-        above = write_overview(folder, tables, pages, study, len(data.manifest.classes), lines)
+        above = write_overview(folder, tables, pages, study, len(data.manifest.classes), lines, data.notes)
         for path in (above.csv, above.markdown, above.latex, above.runs):
             say(f"wrote {path}")
         pages.append(above.html)

@@ -44,6 +44,7 @@ class Study:
     time_runs: int | None = None  # so many runs a row are also judged on disordered clips; None: all
     official_list: int | None = None  # which of the data set's own train and test lists, from 1
     bad_videos: BadVideos = "error"
+    allow_leaks: bool = False  # a group, or the same bytes, on two sides of the split; said in the report
     selection: Selection = "validation"  # which epoch: the best on validation videos, or the last
     linear_probe: bool = True
     early_stop: EarlyStop | None = None  # of hopeless variants, by validation videos; None: every run is made

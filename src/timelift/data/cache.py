@@ -83,6 +83,8 @@ def cache_path(folder: Path, video: Video, clip_format: ClipFormat) -> Path:
     if not video.sha256:
         raise DataError(f"{video.path} has no sha256: run `timelift scan` first")
     words = f"{video.sha256} {clip_format.short_side} {clip_format.channels}"
+    if video.is_part:
+        words += f" {video.first_frame} {video.frames}"
     key = hashlib.sha256(words.encode()).hexdigest()
     return Path(folder, _LAYOUT, key[:2], f"{key}.npy")
 
@@ -176,8 +178,10 @@ def _decode(job: _Job) -> None:
     target = cache_path(job.folder, job.video, job.clip_format)
     if target.exists():  # another builder was faster
         return
+    part = range(job.video.first_frame, job.video.first_frame + job.video.frames)
+    indices = part if job.video.is_part else None
     frames = decode_frames(
-        job.source, None, short_side=job.clip_format.short_side, channels=job.clip_format.channels
+        job.source, indices, short_side=job.clip_format.short_side, channels=job.clip_format.channels
     )
     if len(frames) != job.video.frames:
         raise DataError(

@@ -28,7 +28,7 @@ _CROPS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 
 class TrainClips(Dataset):
-    """One augmented clip a video; what is drawn depends on seed, epoch and the video's path alone."""
+    """One augmented clip a video; what is drawn depends on seed, epoch and the video's name alone."""
 
     def __init__(self, manifest: Manifest, recipe: Recipe, seed: int, frames: FrameSource):
         """Clips of all videos of the manifest, for epoch 0 until `set_epoch` says otherwise.
@@ -111,7 +111,7 @@ def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:
 
 def video_rng(video: Video, *numbers: int) -> np.random.Generator:
     """A generator of its own for a video and some numbers (a seed, an epoch), whichever process asks."""
-    name = int.from_bytes(hashlib.sha256(video.path.encode()).digest()[:8], "little")
+    name = int.from_bytes(hashlib.sha256(video.name.encode()).digest()[:8], "little")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([*numbers, name])))
 
 

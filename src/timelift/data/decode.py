@@ -19,6 +19,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from timelift.data.facts import Facts, Faults, increasing, judge
+from timelift.data.looks import THUMBNAIL, Looks
+from timelift.data.parts import Part, frame_seconds, part_of
 from timelift.data.pictures import examine_folder, folder_frames, picture_scaler, scaled_size
 from timelift.data.tree import is_frame_folder
 from timelift.records.errors import DataError
@@ -58,10 +60,19 @@ def decode_frames(
 
 def examine(path: Path) -> Facts:
     """Decode a video once and say what it holds; a file that cannot be read is an answer, not an error."""
+    return examine_parts(path, [(0.0, 0.0)])[0]
+
+
+def examine_parts(path: Path, parts: Sequence[Part]) -> list[Facts]:
+    """What each part of a video (seconds from, to; 0, 0 is all of it) holds, decoded once for all of them."""
     try:
-        return examine_folder(Path(path)) if is_frame_folder(Path(path)) else _examine_file(Path(path))
+        if is_frame_folder(Path(path)):
+            whole, times = examine_folder(Path(path)), None
+        else:
+            whole, times = _examine_file(Path(path))
     except (av.FFmpegError, OSError, DataError) as error:
-        return Facts(status="unreadable", errors=1, reason=_why(path, error))
+        return [Facts(status="unreadable", errors=1, reason=_why(path, error))] * len(parts)
+    return [part_of(whole, times, part) for part in parts]
 
 
 def _picked(
@@ -150,36 +161,50 @@ def _frame_scaler(
     return pixels
 
 
-def _examine_file(path: Path) -> Facts:
+def _examine_file(path: Path) -> tuple[Facts, list[float] | None]:
+    """What the file holds, and the seconds at which its frames stand (None: it does not say)."""
     if path.is_file() and path.stat().st_size == 0:
-        return Facts(status="unreadable", errors=1, reason="the file is empty (0 bytes)")
+        return Facts(status="unreadable", errors=1, reason="the file is empty (0 bytes)"), None
     faults = Faults()
     times: list[int | None] = []
+    seen = Looks()
+    reformatter = VideoReformatter()
     first: VideoFrame | None = None
     with closing(_open(path)) as container:
         stream = _video_stream(container, path)
         for frame in _decoded(container, stream, faults):
             first = first or frame
             times.append(frame.pts)
+            seen.add(partial(_thumbnail, reformatter, frame))
         missing = _missing_end(container, stream, times)
+        # read while the container is open: behind its end these are whatever lies in freed memory
+        declared, rate, time_base = stream.frames, stream.average_rate, stream.time_base
     if first is None:
         reason = faults.words[0] if faults.words else "it holds no video frames"
-        return Facts(status="unreadable", errors=len(faults.words), reason=f"no frame decodes: {reason}")
+        return Facts("unreadable", errors=len(faults.words), reason=f"no frame decodes: {reason}"), None
     turn = _clockwise(first)
     width, height = (first.height, first.width) if turn in (90, 270) else (first.width, first.height)
-    status, reason = judge(len(times), stream.frames, missing, faults)
-    return Facts(
+    status, reason = judge(len(times), declared, missing, faults)
+    facts = Facts(
         status=status,
         frames=len(times),
-        declared_frames=stream.frames,
+        declared_frames=declared,
         width=width,
         height=height,
-        fps=round(float(stream.average_rate or 0), 3),
+        fps=round(float(rate or 0), 3),
         rotation=turn,
         timestamps_increasing=increasing(times),
         errors=len(faults.words),
         reason=reason,
+        frame_hashes=seen.words(),
     )
+    return facts, frame_seconds(times, time_base, facts)
+
+
+def _thumbnail(reformatter: VideoReformatter, frame: VideoFrame) -> np.ndarray:
+    """The frame as few grey pixels, as stored (not turned)."""
+    small = reformatter.reformat(frame, *THUMBNAIL, "gray", interpolation=Interpolation.AREA, threads=1)
+    return small.to_ndarray()
 
 
 def _missing_end(container: InputContainer, stream: VideoStream, times: list[int | None]) -> str:

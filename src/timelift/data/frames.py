@@ -32,7 +32,7 @@ class DecodedOnDemand:
         """
         return decode_frames(
             self.manifest.full_path(video),
-            indices,
+            [video.first_frame + index for index in indices],
             short_side=self.clip_format.short_side,
             channels=self.clip_format.channels,
         )

@@ -56,7 +56,7 @@ def evaluate(
                 per_video[owner].append(row)
     _check_labels(labels, manifest)
     return Predictions(
-        videos=tuple(video.path for video in manifest.videos),
+        videos=tuple(video.name for video in manifest.videos),
         groups=tuple(video.group for video in manifest.videos),
         labels=labels,
         classes=manifest.classes,
@@ -136,7 +136,7 @@ def _check_answer(logits: Tensor, owners: list[int], manifest: Manifest) -> None
     if not finite.all():
         video = manifest.videos[owners[int((~finite).nonzero()[0, 0])]]
         raise DataError(
-            f"the network's answer for {video.path} is not a number: its training diverged; "
+            f"the network's answer for {video.name} is not a number: its training diverged; "
             "lower the learning rate, or clip the gradient"
         )
 
@@ -145,6 +145,6 @@ def _check_labels(labels: np.ndarray, manifest: Manifest) -> None:
     for video, label in zip(manifest.videos, labels, strict=True):
         if manifest.label_index(video) != label:
             raise UsageError(
-                f"{video.path} came with class {label}, but its label {video.label!r} is class "
+                f"{video.name} came with class {label}, but its label {video.label!r} is class "
                 f"{manifest.label_index(video)} of the manifest: clips and manifest stand in different orders"
             )

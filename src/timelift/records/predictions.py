@@ -17,7 +17,7 @@ class Predictions:
     views that a video lacks where videos differ in their number.
     """
 
-    videos: tuple[str, ...]  # the manifest's paths
+    videos: tuple[str, ...]  # the manifest's names
     groups: tuple[str, ...]
     labels: np.ndarray  # (videos,) int64
     classes: tuple[str, ...]

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from timelift.data.layouts import read_dataset
+from timelift.data.leaks import check_leaks, leak_notes, look_alikes, look_notes
 from timelift.data.scan import scan, usable
-from timelift.data.split import check_leaks, split, with_validation
+from timelift.data.scan_journal import journal_of
+from timelift.data.split import split, with_validation
 from timelift.records import DataError, Manifest, Video
 from timelift.records.video import read_manifest, write_manifest
 
@@ -39,8 +41,13 @@ def scanned(
         say(f"ignored {len(found.ignored)} file(s) that are no videos, the first: {found.ignored[0]}")
     manifest = found.manifest
     if any(video.status == "unscanned" for video in manifest.videos):
-        manifest = scan(manifest, progress=progress)
-    write_manifest(manifest, kept_as)
+        with journal_of(kept_as) as journal:
+            manifest = scan(manifest, progress=progress, journal=journal)
+            write_manifest(manifest, kept_as)
+        for path, (_, reason) in sorted(journal.quarantine.items()):
+            say(f"in quarantine: {path}: {reason}")
+    else:
+        write_manifest(manifest, kept_as)
     return read_manifest(kept_as)
 
 
@@ -50,6 +57,7 @@ def prepared(
     policy: Policy,
     select_by_validation: bool,
     keep_validation: bool = False,
+    allow_leaks: bool = False,
     seed: int = 0,
 ) -> PreparedData:
     """Judge and split a scanned manifest: the same answer for every variant and every run.
@@ -59,8 +67,9 @@ def prepared(
     Raises:
         DataError: for bad videos under the policy "error", leaks between splits, a class on one side only.
     """
+    before = len(manifest.videos)
     manifest, judged = usable(manifest, policy)
-    notes = [*judged]
+    notes = [*_left_out(policy, before, len(manifest.videos), len(judged)), *judged]
     there = {video.split for video in manifest.videos}
     if there == {""}:
         manifest = split(manifest, seed=seed)
@@ -72,7 +81,8 @@ def prepared(
         raise DataError(
             f"the videos are of the split(s) {', '.join(sorted(map(repr, there)))}: wanted train and test"
         )
-    check_leaks(manifest)
+    notes += leak_notes(manifest, check_leaks(manifest, allow=allow_leaks))
+    notes += look_notes(look_alikes(manifest))
     selection = "validation" if select_by_validation else "last epoch: as the study says"
     keep_validation = keep_validation or select_by_validation
     if keep_validation and not any(v.split == "val" for v in manifest.videos):
@@ -83,6 +93,15 @@ def prepared(
     if not keep_validation:
         manifest = manifest.with_videos(v for v in manifest.videos if v.split != "val")
     return PreparedData(_both_sides(manifest), selection, tuple(notes))
+
+
+def _left_out(policy: Policy, before: int, after: int, bad: int) -> list[str]:
+    if not bad:
+        return []
+    return [
+        f"bad_videos = {policy!r}: {before - after} of {before} videos left out, the same for every variant "
+        f"and run; {bad - before + after} kept although not as they should be"
+    ]
 
 
 def _renamed(video: Video, old: str, new: str) -> Video:

@@ -32,6 +32,7 @@ def study_data(study: Study, folder: Path) -> PreparedData:
     data = prepared(
         read_manifest(folder / SCANNED),
         policy=study.bad_videos,
+        allow_leaks=study.allow_leaks,
         select_by_validation=study.selection == "validation",
         keep_validation=chooses or study.validation_videos is not None or study.early_stop is not None,
     )
@@ -65,12 +66,12 @@ def seen_videos(study: Study, data: PreparedData) -> Manifest:
     """The videos that some run of the study sees."""
     seeds = [*range(study.seeds), *range(FIRST_SEED, FIRST_SEED + study.grid.runs)]
     seen = {
-        video.path
+        video.name
         for condition in study.conditions
         for seed in seeds
         for video in own_videos(study.at(condition), data, seed).videos
     }
-    return data.manifest.with_videos(video for video in data.manifest.videos if video.path in seen)
+    return data.manifest.with_videos(video for video in data.manifest.videos if video.name in seen)
 
 
 def study_frames(

@@ -67,12 +67,12 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
         rows["train"],
         labels["train"],
         rows["test"],
-        train_groups=tuple(video.group or video.path for video in train.videos),
+        train_groups=tuple(video.group or video.name for video in train.videos),
         seed=0,
         classes=len(manifest.classes),
     )
     predictions = Predictions(
-        videos=tuple(video.path for video in test.videos),
+        videos=tuple(video.name for video in test.videos),
         groups=tuple(video.group for video in test.videos),
         labels=labels["test"],
         classes=manifest.classes,

@@ -87,8 +87,8 @@ def timed_videos(study: Study, data: PreparedData, condition: Condition) -> Mani
     own = own_videos(here, data, 0)
     batch = here.recipe.training.batch_size * here.recipe.training.accumulate
     train, test = own.of_split("train").videos, own.of_split("test").videos
-    kept = {v.path for v in (*train[:: _every(train, _STEPS * batch)], *test[:: _every(test, _JUDGED)])}
-    return own.with_videos(video for video in own.videos if video.path in kept)
+    kept = {v.name for v in (*train[:: _every(train, _STEPS * batch)], *test[:: _every(test, _JUDGED)])}
+    return own.with_videos(video for video in own.videos if video.name in kept)
 
 
 def _every(videos: tuple, most: int) -> int:

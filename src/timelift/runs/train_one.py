@@ -183,7 +183,7 @@ def data_digest(manifest: Manifest) -> str:
 def order_digest(train: Manifest, seed: int) -> str:
     """Hash of the first epoch's order of the training videos; other draws follow from the seed, too."""
     (order,) = epoch_batches(len(train.videos), len(train.videos), 1, seed, epoch=1)
-    return hashlib.sha256(repr([train.videos[i].path for i in order]).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([train.videos[i].name for i in order]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

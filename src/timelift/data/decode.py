@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from timelift.data.facts import Facts, Faults, increasing, judge
 from timelift.data.pictures import examine_folder, folder_frames, picture_scaler, scaled_size
+from timelift.data.tar_member import archive_of, open_file
 from timelift.data.tree import is_frame_folder
 from timelift.records.errors import DataError
 
@@ -109,7 +110,8 @@ def _places(indices: Sequence[int]) -> dict[int, list[int]]:
 
 def _open(path: Path) -> InputContainer:
     # a title in an unknown encoding must not stop a video whose frames are fine
-    return av.open(str(path), metadata_errors="replace")
+    file = str(path) if archive_of(Path(path)) is None else open_file(Path(path))
+    return av.open(file, metadata_errors="replace")
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -176,7 +178,8 @@ def _frame_scaler(
 def _joined(planes: VideoFrame) -> np.ndarray:
     """(H, W, 3) RGB of a frame in planes of green, blue and red."""
     green, blue, red = (
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        np.frombuffer(plane, np.uint8).reshape(  # type: ignore[call-overload]
+            plane.height, plane.line_size)[:, : plane.width]
         for plane in planes.planes
     )
     return cv2.merge([red, green, blue])

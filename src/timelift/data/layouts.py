@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timelift.data.folders import read_class_folders, read_split_folders, split_folders
+from timelift.data.shards import MANIFEST, read_shards, shards_in
 from timelift.data.tables import lines_of, read_csv, read_list
+from timelift.data.tar_member import exists
 from timelift.data.tree import VIDEO_SUFFIXES
 from timelift.data.ucf_lists import CLASS_LIST, find_lists, read_ucf_lists
 from timelift.records.errors import DataError
@@ -64,6 +66,8 @@ def _read(source: Path, official_list: int) -> Found:
 
 
 def _read_folder(source: Path, official_list: int) -> Found:
+    if shards_in(source):
+        return _read_shards(source)
     official = find_lists(source)
     if official:
         return _read_ucf(*official, official_list)
@@ -76,13 +80,19 @@ def _read_folder(source: Path, official_list: int) -> Found:
     return _found(source, videos, ignored, "a folder per class")
 
 
+def _read_shards(source: Path) -> Found:
+    if (source / MANIFEST).is_file():
+        return _read_csv(source / MANIFEST)
+    return _found(source, read_shards(source), [], "shards in webdataset's format")
+
+
 def _read_csv(source: Path) -> Found:
     header = lines_of(source)[0].split(",")
     if not set(COLUMNS) <= set(header):
         return _found(source.parent, read_csv(source), [], "CSV table")
     manifest = read_manifest(source)
     for video in manifest.videos:
-        if video.status != "unreadable" and not manifest.full_path(video).exists():
+        if video.status != "unreadable" and not exists(manifest.full_path(video)):
             raise DataError(f"{source} names {video.path}, which does not exist; run `timelift scan` again")
     return Found(manifest, (), "manifest")
 

@@ -4,12 +4,10 @@ import dataclasses
 import io
 import json
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from videos_tiny import write_videos
 
 from timelift.data import shards
 from timelift.data.dataset import TrainClips
@@ -21,11 +19,14 @@ from timelift.data.shards import plan_shards, shards_in, write_shards
 from timelift.records import ClipFormat, DataError, Manifest, Recipe, UsageError
 from timelift.training.loading import load
 from timelift.training.order import epoch_batches
+from videos_tiny import write_videos
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory) -> Manifest:
-    return scan(read_dataset(write_videos(tmp_path_factory.mktemp("videos"), per_class=3)).manifest, workers=1)
+    return scan(
+        read_dataset(write_videos(tmp_path_factory.mktemp("videos"), per_class=3)).manifest, workers=1
+    )
 
 
 SMALL = 12_000  # bytes: a few videos a shard
@@ -127,7 +128,11 @@ def test_shards_of_others_are_read(manifest, tmp_path):
     for split, rows in (("train", data[:2]), ("test", data[2:])):
         with tarfile.open(tmp_path / f"{split}-0000.tar", "w") as tar:
             for number, video in enumerate(rows):
-                for name, content in (("mkv", video), ("cls", f"{number}".encode()), ("md5.txt", b"no label")):
+                for name, content in (
+                    ("mkv", video),
+                    ("cls", f"{number}".encode()),
+                    ("md5.txt", b"no label"),
+                ):
                     entry = tarfile.TarInfo(f"clips/sample_{number}.{name}")
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))

@@ -98,7 +98,7 @@ def rates(outcome: Outcome) -> str:
 
 
 def exactness(source: Path | None) -> Iterator[str]:
-    """One line a way: of how many clips all frames are bit by bit those of a sequential decode, and which not.
+    """One line a way: how many clips are bit by bit the frames of a sequential decode, and which are not.
 
     Frames as stored: scaling is each one's own.
     """

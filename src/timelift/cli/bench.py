@@ -24,8 +24,8 @@ def command(
         typer.Argument(
             help="transform: a Transform layer against nn.Conv3d. replicas: several networks trained at once "
             "against one by one. workers: runs of a study in several processes against one. harness: a "
-            "study's run against a bare loop of the same steps. data: clips per CPU-second of decoding, against "
-            "plain PyAV calls and OpenCV."
+            "study's run against a bare loop of the same steps. data: clips per CPU-second of decoding, "
+            "against plain PyAV calls and OpenCV."
         ),
     ] = "transform",
     repeats: Annotated[

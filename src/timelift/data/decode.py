@@ -110,8 +110,9 @@ def _places(indices: Sequence[int]) -> dict[int, list[int]]:
 
 def _open(path: Path) -> InputContainer:
     # a title in an unknown encoding must not stop a video whose frames are fine
-    file = str(path) if archive_of(Path(path)) is None else open_file(Path(path))
-    return av.open(file, metadata_errors="replace")
+    if archive_of(Path(path)) is not None:
+        return av.open(open_file(Path(path)), "r", metadata_errors="replace")
+    return av.open(str(path), metadata_errors="replace")
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -179,7 +180,8 @@ def _joined(planes: VideoFrame) -> np.ndarray:
     """(H, W, 3) RGB of a frame in planes of green, blue and red."""
     green, blue, red = (
         np.frombuffer(plane, np.uint8).reshape(  # type: ignore[call-overload]
-            plane.height, plane.line_size)[:, : plane.width]
+            plane.height, plane.line_size
+        )[:, : plane.width]
         for plane in planes.planes
     )
     return cv2.merge([red, green, blue])

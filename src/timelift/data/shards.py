@@ -3,8 +3,8 @@
 Sample 12 is 00000012.avi (the file's own bytes), 00000012.cls (the class index) and 00000012.json (the
 manifest's row); samples of all classes are mixed by the seed, so that each shard holds a bit of all.
 `manifest.csv` beside the shards makes the folder a data set that every verb takes. Training does not read
-shards one after the other: members are read where they lie, in the order that the seed and the epoch give, the
-same for any number of workers.
+shards one after the other: members are read where they lie, in the order that the seed and the epoch give,
+the same for any number of workers.
 """
 
 import dataclasses

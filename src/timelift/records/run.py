@@ -30,7 +30,9 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)  # "acc/top1/video" -> fraction
     versions: dict[str, str] = field(default_factory=dict)
     hardware: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)  # "train", "evaluate", and WAITING, a part of "train"
+    seconds: dict[str, float] = field(
+        default_factory=dict
+    )  # "train", "evaluate", and WAITING, a part of "train"
     notes: tuple[str, ...] = ()  # anything a reader of the report must know
     multiply_adds: int | None = None  # of one clip; None: not counted
     order_digest: str = ""  # of the first epoch's order of the training clips; "" where none was recorded

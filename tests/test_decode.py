@@ -106,6 +106,27 @@ def test_scaling_keeps_the_aspect_and_averages_areas(tmp_path, kind, short_side)
     assert np.abs(scaled.astype(int) - oracle).mean() < 12  # of noise; nearest pixels differ by 60
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p"])
+@pytest.mark.parametrize("short_side", [7, 14, 20, 25, 26])  # widths odd and even, small and large
+def test_scaled_frames_are_those_of_one_plain_call(tmp_path, pix_fmt, short_side):
+    path = write_video(tmp_path / "colour.mkv", noise(3, channels=3), pix_fmt=pix_fmt)
+    width = round(WIDTH * short_side / HEIGHT)
+    with av.open(str(path)) as container:
+        oracle = [
+            frame.reformat(width, short_side, "rgb24", interpolation="AREA").to_ndarray()
+            for frame in container.decode(video=0)
+        ]
+    np.testing.assert_array_equal(decode_frames(path, None, short_side=short_side), oracle)
+    picked = decode_frames(path, [2, 0, 2], short_side=short_side)
+    np.testing.assert_array_equal(picked, [oracle[2], oracle[0], oracle[2]])
+
+
+def test_more_frames_than_there_was_room_for(tmp_path):
+    frames = noise(2 * 64 + 1)
+    path = write_video(tmp_path / "long.mkv", frames)
+    np.testing.assert_array_equal(decode_frames(path, None, short_side=None, channels=1), frames)
+
+
 # the matrix of an MP4 track for each turn: a, b, c, d of (x, y) -> (a x + c y, b x + d y)
 TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 

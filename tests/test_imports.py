@@ -46,8 +46,8 @@ WITHOUT_TORCH = ("records", "comparison", "report")
 ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
     "timm": {"timelift.networks.images"},
     "torchvision": {"timelift.networks.images"},
-    "av": {"timelift.data.decode", "timelift.data.encode"},
-    "cv2": {"timelift.data"},
+    "av": {"timelift.data.decode", "timelift.data.encode", "timelift.bench.decoders"},
+    "cv2": {"timelift.data", "timelift.bench.decoders"},
     "mlxtend": {"timelift.data"},
     "matplotlib": {
         "timelift.report.drawing",

@@ -89,6 +89,8 @@ def command(
         say(note)
     for name, value in run.metrics.items():
         print(f"{name} {value:.4f}")
+    if run.share_waiting is not None:
+        print(f"{run.share_waiting:.1%} of the training time was spent waiting for data")
     print(f"{run.selection}; wrote {output}{os.sep}")
 
 

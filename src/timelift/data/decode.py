@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -22,12 +23,15 @@ from timelift.data.facts import Facts, Faults, increasing, judge
 from timelift.data.looks import THUMBNAIL, Looks
 from timelift.data.parts import Part, frame_seconds, part_of
 from timelift.data.pictures import examine_folder, folder_frames, picture_scaler, scaled_size
+from timelift.data.tar_member import archive_of, open_file
 from timelift.data.tree import is_frame_folder
 from timelift.records.errors import DataError
 
 Frame = TypeVar("Frame")
 
 _FORMATS = {1: "gray", 3: "rgb24"}
+_YUV = frozenset(["yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"])  # yuvj: full range
+_ROOM = 64  # frames at first, where their number is not known; doubled when it is full
 
 
 def decode_frames(
@@ -81,17 +85,22 @@ def _picked(
     indices: Sequence[int] | None,
     scaler: Callable[[Frame], Callable[[Frame], np.ndarray]],
 ) -> np.ndarray:
-    """Stack the wanted frames; decoding goes no further than the last of them."""
-    wanted = None if indices is None else frozenset(indices)
-    last = max(wanted) if wanted else None
-    kept: dict[int, np.ndarray] = {}
+    """The wanted frames, each put in its place at once; decoding goes no further than the last of them."""
+    places = None if indices is None else _places(indices)
+    last = max(indices) if indices is not None else None
+    kept = np.empty(0, np.uint8)
     count = 0
     pixels: Callable[[Frame], np.ndarray] | None = None
     for index, frame in enumerate(decoded):
         count = index + 1
         pixels = pixels or scaler(frame)  # the first frame sets the size, wanted or not
-        if wanted is None or index in wanted:
-            kept[index] = pixels(frame)
+        if places is None or index in places:
+            picture = pixels(frame)
+            if len(kept) == 0:
+                kept = np.empty((_ROOM if indices is None else len(indices), *picture.shape), np.uint8)
+            elif places is None and index == len(kept):
+                kept = np.concatenate([kept, np.empty_like(kept)])
+            kept[index if places is None else places[index]] = picture
         if index == last:
             break
     needed = 1 if last is None else last + 1
@@ -99,11 +108,21 @@ def _picked(
         raise DataError(
             f"{path}: {needed} frame(s) needed, but only {count} decode; run `timelift scan` again"
         )
-    return np.stack([kept[index] for index in (indices if indices is not None else range(count))])
+    return kept[:count] if indices is None else kept
+
+
+def _places(indices: Sequence[int]) -> dict[int, list[int]]:
+    """Where each wanted frame stands in the clip: 3, 4, 4 -> {3: [0], 4: [1, 2]}."""
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(indices):
+        places.setdefault(index, []).append(place)
+    return places
 
 
 def _open(path: Path) -> InputContainer:
     # a title in an unknown encoding must not stop a video whose frames are fine
+    if archive_of(Path(path)) is not None:
+        return av.open(open_file(Path(path)), "r", metadata_errors="replace")
     return av.open(str(path), metadata_errors="replace")
 
 
@@ -147,18 +166,36 @@ def _clockwise(frame: VideoFrame) -> int:
 def _frame_scaler(
     short_side: int | None, channels: int, first: VideoFrame
 ) -> Callable[[VideoFrame], np.ndarray]:
-    """Decoded frames to upright pixels of the first one's scaled size, through one shared reformatter."""
+    """Decoded frames to upright pixels of the first one's scaled size, through one shared reformatter.
+
+    FFmpeg scales to RGB of an odd width by its slowest way; to planes it takes half the time, and below two
+    thirds of the size the bits are the same.
+    """
     reformatter = VideoReformatter()
     width, height = scaled_size(first.width, first.height, short_side)
     quarter_turns = -_clockwise(first) // 90
 
     def pixels(frame: VideoFrame) -> np.ndarray:
         how = Interpolation.AREA if width <= frame.width else Interpolation.BILINEAR
-        scaled = reformatter.reformat(frame, width, height, _FORMATS[channels], interpolation=how, threads=1)
-        upright = np.rot90(scaled.to_ndarray(), k=quarter_turns)
+        small = 3 * height <= 2 * frame.height and 3 * width <= 2 * frame.width
+        as_planes = channels == 3 and width % 2 == 1 and small and frame.format.name in _YUV
+        form = "gbrp" if as_planes else _FORMATS[channels]
+        scaled = reformatter.reformat(frame, width, height, form, interpolation=how, threads=1)
+        upright = np.rot90(_joined(scaled) if as_planes else scaled.to_ndarray(), k=quarter_turns)
         return upright.reshape(*upright.shape[:2], channels)
 
     return pixels
+
+
+def _joined(planes: VideoFrame) -> np.ndarray:
+    """(H, W, 3) RGB of a frame in planes of green, blue and red."""
+    green, blue, red = (
+        np.frombuffer(plane, np.uint8).reshape(  # type: ignore[call-overload]
+            plane.height, plane.line_size
+        )[:, : plane.width]
+        for plane in planes.planes
+    )
+    return cv2.merge([red, green, blue])
 
 
 def _examine_file(path: Path) -> tuple[Facts, list[float] | None]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from timelift.data.folders import read_class_folders, read_split_folders, split_folders
 from timelift.data.hmdb_lists import find_hmdb_lists, is_hmdb, read_hmdb_lists
 from timelift.data.kinetics import is_kinetics, read_kinetics
+from timelift.data.shards import MANIFEST, read_shards, shards_in
 from timelift.data.tables import read_csv, read_list
+from timelift.data.tar_member import exists
 from timelift.data.text import lines_of
 from timelift.data.tree import VIDEO_SUFFIXES
 from timelift.data.ucf_lists import CLASS_LIST, find_lists, read_ucf_lists
@@ -70,6 +72,8 @@ def _read(source: Path, official_list: int, group_column: str | None) -> Found:
 
 
 def _read_folder(source: Path, official_list: int) -> Found:
+    if shards_in(source):
+        return _read_shards(source)
     official = find_lists(source)
     if official:
         return _read_ucf(*official, official_list)
@@ -85,7 +89,13 @@ def _read_folder(source: Path, official_list: int) -> Found:
     return _found(source, videos, ignored, "a folder per class")
 
 
-def _read_csv(source: Path, group_column: str | None) -> Found:
+def _read_shards(source: Path) -> Found:
+    if (source / MANIFEST).is_file():
+        return _read_csv(source / MANIFEST)
+    return _found(source, read_shards(source), [], "shards in webdataset's format")
+
+
+def _read_csv(source: Path, group_column: str | None = None) -> Found:
     header = lines_of(source)[0].strip().split(",")
     if group_column is None and is_kinetics(header):
         return _found(source.parent, *read_kinetics(source), "Kinetics' CSV")
@@ -93,7 +103,7 @@ def _read_csv(source: Path, group_column: str | None) -> Found:
         return _found(source.parent, read_csv(source, group_column or "group"), [], "CSV table")
     manifest = read_manifest(source)
     for video in manifest.videos:
-        if video.status != "unreadable" and not manifest.full_path(video).exists():
+        if video.status != "unreadable" and not exists(manifest.full_path(video)):
             raise DataError(f"{source} names {video.path}, which does not exist; run `timelift scan` again")
     return Found(manifest, (), "manifest")
 

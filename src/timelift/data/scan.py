@@ -12,6 +12,7 @@ from timelift.data.facts import Facts
 from timelift.data.isolated import Lost, run_isolated
 from timelift.data.parallel import cores
 from timelift.data.scan_journal import Journal
+from timelift.data.tar_member import exists, open_file
 from timelift.data.tree import pictures
 from timelift.records.errors import DataError, UsageError
 from timelift.records.video import Manifest, Video
@@ -118,11 +119,11 @@ def examined(job: tuple[str, list[list[float]]]) -> dict[str, Any]:
 
 def sha256_of(path: Path) -> str:
     """Hash of a file's bytes, or of a folder's pictures one after another; empty if there is no such file."""
-    if not path.exists():
+    if not exists(path):
         return ""
     digest = hashlib.sha256()
     for part in pictures(path) if path.is_dir() else [path]:
-        with part.open("rb") as file:
+        with open_file(part) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from timelift.data.tar_member import archive_of
 from timelift.records.whole import write_text_whole
 
 Answer = dict[str, Any]  # what a worker process found in a file
@@ -82,9 +83,9 @@ def quarantine_path(output: Path) -> Path:
 
 
 def file_state(path: str) -> list[int]:
-    """Bytes and time of the last change; [] if there is no such file."""
+    """Bytes and time of the last change (of the archive that a member lies in); [] if there is no such file."""
     try:
-        found = os.stat(path)
+        found = os.stat(archive_of(Path(path)) or path)
     except OSError:
         return []
     return [found.st_size, found.st_mtime_ns]

@@ -19,7 +19,7 @@ from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run
 from timelift.records.predictions import write_predictions
-from timelift.records.run import write_run
+from timelift.records.run import WAITING, write_run
 from timelift.records.whole import write_text_whole
 from timelift.runs.data import PreparedData
 from timelift.runs.pixels import Normalise, with_pixels_of
@@ -150,7 +150,11 @@ def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: flo
         metrics=metrics,
         versions=versions(),
         hardware=hardware(cell.device),
-        seconds={"train": result.seconds, "evaluate": time.perf_counter() - judging},
+        seconds={
+            "train": result.seconds,
+            "evaluate": time.perf_counter() - judging,
+            WAITING: result.seconds_waiting,
+        },
         notes=(*cell.notes, *result.notes),
     )
 

@@ -208,7 +208,9 @@ def train(
                 totals = torch.zeros(2, device=device)
                 with naming_the_batch_that_fits(attempt, choices, smallest, device):
                     for number, batch in enumerate(steps[step], start=step * choices.accumulate):
+                        asked = time.monotonic()
                         clip, labels = next(feed)  # uint8 (B, C, T, H, W), (B,)
+                        at.waited += time.monotonic() - asked
                         mix = None
                         if choices.mixup > 0:
                             mix = draw_mix(len(clip), choices.mixup, seed, at.epoch, number)
@@ -281,6 +283,7 @@ def train(
                 accuracy=at.hits / at.clips,
                 validation_accuracy=accuracy,
                 seconds=at.seconds - sum(earlier.seconds for earlier in at.history),
+                seconds_waiting=at.waited,
             )
             at.history.append(row)
             if processes.is_first:
@@ -288,6 +291,7 @@ def train(
                 board_epoch(board, row)
             _show(progress if processes.is_first else None, at, choices, budget, factor)
             at.epoch, at.step, at.loss, at.hits, at.clips = at.epoch + 1, 0, 0.0, 0.0, 0
+            at.waited = 0.0
             due = min(60 * checkpoint_minutes, saving / SHARE_FOR_CHECKPOINTS)
             if is_finished(at, budget.epochs) or time.monotonic() - saved >= due:
                 began = time.monotonic()

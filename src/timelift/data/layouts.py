@@ -8,7 +8,7 @@ from pathlib import Path
 
 from timelift.data.folders import read_class_folders, read_split_folders, split_folders
 from timelift.data.tables import lines_of, read_csv, read_list
-from timelift.data.tree import VIDEO_SUFFIXES
+from timelift.data.tree import FLOW_SETTINGS, VIDEO_SUFFIXES
 from timelift.data.ucf_lists import CLASS_LIST, find_lists, read_ucf_lists
 from timelift.records.errors import DataError
 from timelift.records.video import COLUMNS, Manifest, Video, read_manifest
@@ -64,6 +64,8 @@ def _read(source: Path, official_list: int) -> Found:
 
 
 def _read_folder(source: Path, official_list: int) -> Found:
+    if (source / FLOW_SETTINGS).is_file():
+        return _read_flow(source)
     official = find_lists(source)
     if official:
         return _read_ucf(*official, official_list)
@@ -74,6 +76,12 @@ def _read_folder(source: Path, official_list: int) -> Found:
     if not videos:
         raise DataError(f"{source} holds no class folders; wanted {source.name}/CLASS/video")
     return _found(source, videos, ignored, "a folder per class")
+
+
+def _read_flow(source: Path) -> Found:
+    if not (source / "manifest.csv").is_file():
+        raise DataError(f"{source} is optical flow that is not finished: run `timelift flow` again")
+    return _read_csv(source / "manifest.csv")
 
 
 def _read_csv(source: Path) -> Found:

@@ -1,4 +1,4 @@
-"""What happens to flow vectors, against numpy: kept in half a step, scaled, mirrored, turned with the frame."""
+"""What happens to flow vectors, against numpy: quantised, scaled, mirrored and turned with the frame."""
 
 from dataclasses import replace
 

@@ -129,7 +129,7 @@ def parse_recipe(data: dict) -> Recipe:
     """A recipe from nested plain values; what is not said keeps its default.
 
     Raises:
-        UsageError: for an unknown key or a value of the wrong kind, naming it; for what only flow, or RGB, has.
+        UsageError: for an unknown key or a value of the wrong kind, naming it; for what only flow or RGB has.
     """
     try:
         return _checked(_ADAPTER.validate_python(data))

@@ -1,4 +1,4 @@
-"""The flow of videos: what moves by some pixels is found to, and its data set is whole, resumable and honest."""
+"""The flow of videos: their motion, found within half a pixel; a data set that is whole and resumable."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ def test_flow_of_a_pattern_that_moves_is_its_motion(method, dx, dy):
 
 def test_frames_too_small_for_dis_are_told_what_is_not():
     tiny = np.zeros((5, 6), np.uint8)
-    with pytest.raises(DataError, match="6 x 5.*tvl1"):
+    with pytest.raises(DataError, match=r"6 x 5.*tvl1"):
         flow_between("dis")(tiny, tiny)
     assert not flow_between("tvl1")(tiny, tiny).any()
 
@@ -102,7 +102,7 @@ def test_fields_are_read_by_index_and_scaled(made):
 
 
 def test_flow_is_not_read_as_pixels_nor_pixels_as_flow(videos, made):
-    with pytest.raises(DataError, match="set clip.channels=2"):
+    with pytest.raises(DataError, match=r"set clip\.channels=2"):
         decode_frames(made / "test/left/clip 0.mkv", [0], short_side=None, channels=3)
     with pytest.raises(DataError, match="timelift flow"):
         decode_frames(videos.full_path(videos.videos[0]), [0], short_side=None, channels=2)
@@ -133,7 +133,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(videos, made, tmp_path):
 
 
 def test_other_settings_do_not_go_on(videos, made):
-    with pytest.raises(UsageError, match="bound 20.0"):
+    with pytest.raises(UsageError, match=r"bound 20\.0"):
         make_flow(videos, made, FlowSettings(bound=10), workers=1)
 
 

@@ -157,6 +157,17 @@ def test_what_has_no_flow_stands_in_the_manifest_with_its_reason(tmp_path):
     assert "tvl1" in bad["tiny.mkv"].reason
 
 
+def test_flow_of_a_damaged_video_stays_damaged_whoever_scans_it(videos, tmp_path):
+    hurt = dataclasses.replace(
+        videos.videos[0], status="damaged", reason="a packet is cut off", declared_frames=9
+    )
+    made = make_flow(videos.with_videos([hurt]), tmp_path / "flow", DIS, workers=1)
+    (video,) = made.videos
+    assert (video.status, video.frames, video.declared_frames) == ("damaged", 3, 8)
+    assert video.reason == "its video: a packet is cut off"
+    assert scan(made, workers=1) == made
+
+
 def test_frames_are_scaled_before_their_flow_is_computed(videos, tmp_path):
     source = videos.full_path(videos.videos[0])
     settings = FlowSettings(short_side=24)

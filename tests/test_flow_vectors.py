@@ -80,7 +80,7 @@ def test_a_mirror_is_numpys_flip_with_u_of_the_other_sign_and_undoes_itself():
 
 
 def test_a_quarter_turn_of_the_frame_turns_its_vectors():
-    quarter = [[0.0, -1.0], [1.0, 0.0]]  # right becomes down, as pixels count
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])  # right becomes down, as pixels count
     assert turned(everywhere(5, 0, 1, 1), quarter).tolist() == everywhere(0, 5, 1, 1).tolist()
 
 

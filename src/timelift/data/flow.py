@@ -20,7 +20,7 @@ from timelift.records.video import Manifest, Video, read_manifest, write_manifes
 from timelift.records.whole import has_no_room, no_room, write_text_whole
 
 _FLOWED = "timelift.data.flow:flowed"
-_SECONDS = {"dis": 1.0, "tvl1": 60.0}  # of patience for a frame of 320 x 240 pixels: a hundred times its need
+_SECONDS = {"dis": 1.0, "tvl1": 60.0}  # of patience for a frame of 320 x 240 pixels: far beyond its need
 
 
 def make_flow(
@@ -64,7 +64,8 @@ def flowed(job: dict[str, Any]) -> dict[str, Any]:
     cv2.setNumThreads(1)  # the worker's own: a process a core
     target, settings = Path(job["target"]), FlowSettings(**job["settings"])
     size = job["width"], job["height"]
-    facts = FlowFacts(settings, job["sha256"], *size, fps=job["fps"])
+    of_video = {name: job[name] for name in ("fps", "status", "reason", "declared_frames")}
+    facts = FlowFacts(settings, job["sha256"], *size, **of_video)
     try:
         if not is_whole(target, facts):
             found = fields(Path(job["source"]), settings, min(size))
@@ -77,6 +78,7 @@ def flowed(job: dict[str, Any]) -> dict[str, Any]:
         "width": facts.width,
         "height": facts.height,
         "fps": facts.fps,
+        "declared_frames": max(facts.frames, facts.declared_frames),
         "sha256": sha256_of(target),
     }
 
@@ -131,7 +133,6 @@ def _names(manifest: Manifest) -> list[str]:
 
 def _row(video: Video, name: str) -> Video:
     """A video's row before its flow is there: its label, split and group, and what the scan said of it."""
-    reason = f"its video: {video.reason}" if video.reason else ""
     return dataclasses.replace(
         video,
         path=name,
@@ -139,8 +140,12 @@ def _row(video: Video, name: str) -> Video:
         declared_frames=max(0, video.declared_frames - 1),
         rotation=0,
         sha256="",
-        reason=reason,
+        reason=_reason(video),
     )
+
+
+def _reason(video: Video) -> str:
+    return f"its video: {video.reason}" if video.reason else ""
 
 
 def _job(manifest: Manifest, video: Video, target: Path, settings: FlowSettings) -> dict[str, Any]:
@@ -153,6 +158,9 @@ def _job(manifest: Manifest, video: Video, target: Path, settings: FlowSettings)
         "width": video.width,
         "height": video.height,
         "fps": video.fps,
+        "status": video.status,
+        "reason": _reason(video),
+        "declared_frames": max(0, video.declared_frames - 1),
     }
 
 

@@ -20,6 +20,7 @@ from timelift.data.flow_vectors import resized_flow
 from timelift.data.pictures import scaled_size
 from timelift.data.tree import FLOW_FACTS
 from timelift.records.errors import DataError
+from timelift.records.video import Status
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class FlowFacts:
     width: int = 0  # of the stored fields
     height: int = 0
     fps: float = 0.0
+    status: Status = "ok"  # of the video, as scanned
+    reason: str = ""
+    declared_frames: int = 0  # fields, if all frames that the video declares had decoded
 
 
 def write_flow(folder: Path, fields: Iterator[np.ndarray], facts: FlowFacts) -> FlowFacts:
@@ -106,11 +110,11 @@ def examine_flow(folder: Path) -> Facts:
         faults.add(str(error))
     if not frames:
         return Facts(status="unreadable", errors=1, reason=(faults.words or ["it holds no field"])[0])
-    status, reason = judge(frames, facts.frames, "", faults)
+    status, reason = judge(frames, facts.frames, "", faults) if faults.words else (facts.status, facts.reason)
     return Facts(
         status=status,
         frames=frames,
-        declared_frames=facts.frames,
+        declared_frames=max(facts.frames, facts.declared_frames),
         width=facts.width,
         height=facts.height,
         fps=facts.fps,

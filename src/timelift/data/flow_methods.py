@@ -44,15 +44,11 @@ def flow_between(method: str) -> Between:
     Raises (the function):
         DataError: for frames that are too small for DIS.
     """
-    computer = (
-        cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        if method == "dis"
-        else cv2.optflow.DualTVL1OpticalFlow_create()
-    )
+    computer = _dis() if method == "dis" else _tvl1()
 
     def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         try:
-            return computer.calc(first, second, None)
+            return computer.calc(np.ascontiguousarray(first), np.ascontiguousarray(second), None)
         except cv2.error as error:
             height, width = first.shape
             raise DataError(
@@ -61,3 +57,11 @@ def flow_between(method: str) -> Between:
             ) from error
 
     return between
+
+
+def _dis() -> cv2.DenseOpticalFlow:
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+
+
+def _tvl1() -> cv2.DenseOpticalFlow:
+    return cv2.optflow.DualTVL1OpticalFlow_create()  # type: ignore[attr-defined]

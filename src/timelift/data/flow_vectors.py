@@ -4,8 +4,6 @@ A step is bound / 127 pixels of motion, so no motion is exactly 128 and a mirror
 Fields are (..., H, W, 2). What moves the frame moves its vectors, too: the laws are here.
 """
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
@@ -41,9 +39,9 @@ def mirrored(fields: np.ndarray) -> np.ndarray:
     return _pixels(_steps(fields[..., ::-1, :]) * np.array([-1, 1], np.float32))
 
 
-def turned(fields: np.ndarray, linear: Sequence[Sequence[float]]) -> np.ndarray:
+def turned(fields: np.ndarray, linear: np.ndarray) -> np.ndarray:
     """Every vector under the linear part (2x2) of a motion of the frame; the pixels stay in their places."""
-    return _pixels(_steps(fields) @ np.asarray(linear, np.float32).T)
+    return _pixels(_steps(fields) @ linear.T.astype(np.float32))
 
 
 def without_mean(fields: np.ndarray) -> np.ndarray:

@@ -163,6 +163,7 @@ def test_flow_of_a_damaged_video_stays_damaged_whoever_scans_it(videos, tmp_path
     )
     made = make_flow(videos.with_videos([hurt]), tmp_path / "flow", DIS, workers=1)
     (video,) = made.videos
+    assert video.path == "clip 0.mkv"
     assert (video.status, video.frames, video.declared_frames) == ("damaged", 3, 8)
     assert video.reason == "its video: a packet is cut off"
     assert scan(made, workers=1) == made

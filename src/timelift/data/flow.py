@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from timelift.data.decode import every_frame
@@ -119,16 +120,10 @@ def _begin(output: Path, settings: FlowSettings) -> None:
 
 
 def _names(manifest: Manifest) -> list[str]:
-    """A folder for each video below the output: its own path where that stays inside, each once."""
-    names: dict[str, None] = {}
-    for video in manifest.videos:
-        path = PurePosixPath(video.path)
-        inside = not path.is_absolute() and ".." not in path.parts
-        name = str(path if inside else PurePosixPath(video.label, path.name))
-        while name in names:
-            name = f"{name}_"
-        names[name] = None
-    return list(names)
+    """A folder for each video below the output: its place below the folder that holds them all."""
+    paths = [os.path.abspath(manifest.full_path(video)) for video in manifest.videos]
+    above = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    return [Path(os.path.relpath(path, above)).as_posix() for path in paths]
 
 
 def _row(video: Video, name: str) -> Video:

@@ -184,6 +184,7 @@ def test_damaged_flow_holds_the_fields_before_the_damage(made, tmp_path):
     (folder / "flow_x_00002.jpg").write_bytes(b"no picture")
     facts = examine(folder)
     assert (facts.status, facts.frames, facts.declared_frames) == ("damaged", 2, 3)
+    assert len(decode_frames(folder, None, short_side=None, channels=2)) == 2
     with pytest.raises(DataError, match="flow_x_00002"):
         decode_frames(folder, [2], short_side=None, channels=2)
     (folder / "flow.json").write_text("{}")

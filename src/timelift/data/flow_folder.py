@@ -83,7 +83,7 @@ def read_facts(folder: Path) -> FlowFacts:
 
 
 def flow_frames(folder: Path, indices: Sequence[int] | None, *, short_side: int | None) -> np.ndarray:
-    """The fields with these indices, in the order asked for: (T, H, W, 2) uint8; None gives all.
+    """The fields with these indices, in the order asked for: (T, H, W, 2) uint8; None: all before any damage.
 
     `short_side` scales the fields, and their vectors with them.
 
@@ -91,23 +91,23 @@ def flow_frames(folder: Path, indices: Sequence[int] | None, *, short_side: int 
         DataError: if the folder lacks one of them, or it cannot be read.
     """
     facts = read_facts(folder)
-    wanted = list(range(facts.frames)) if indices is None else list(indices)
-    if max(wanted) >= facts.frames:
-        raise DataError(f"{folder}: field {max(wanted)} was asked for, it has {facts.frames}")
     width, height = scaled_size(facts.width, facts.height, short_side)
-    read = {index: resized_flow(_field(folder, index, facts), width, height) for index in set(wanted)}
-    return np.stack([read[index] for index in wanted])
+    if indices is None:
+        faults = Faults()
+        fields = [resized_flow(field, width, height) for field in _readable(folder, facts, faults)]
+        if not fields:
+            raise DataError(*faults.words)
+        return np.stack(fields)
+    if max(indices) >= facts.frames:
+        raise DataError(f"{folder}: field {max(indices)} was asked for, it has {facts.frames}")
+    read = {index: resized_flow(_field(folder, index, facts), width, height) for index in set(indices)}
+    return np.stack([read[index] for index in indices])
 
 
 def examine_flow(folder: Path) -> Facts:
     """Decode every pair once; the fields before the first that cannot be read are what the folder holds."""
-    facts, faults, frames = read_facts(folder), Faults(), 0
-    try:
-        while frames < facts.frames:
-            _field(folder, frames, facts)
-            frames += 1
-    except DataError as error:
-        faults.add(str(error))
+    facts, faults = read_facts(folder), Faults()
+    frames = sum(1 for _ in _readable(folder, facts, faults))
     if not frames:
         return Facts(status="unreadable", errors=1, reason=(faults.words or ["it holds no field"])[0])
     status, reason = judge(frames, facts.frames, "", faults) if faults.words else (facts.status, facts.reason)
@@ -132,6 +132,15 @@ def is_whole(folder: Path, facts: FlowFacts) -> bool:
     same = (there.settings, there.source_sha256) == (facts.settings, facts.source_sha256)
     names = [name for index in range(there.frames) for name in _names(index)]
     return same and all((folder / name).is_file() and (folder / name).stat().st_size for name in names)
+
+
+def _readable(folder: Path, facts: FlowFacts, faults: Faults) -> Iterator[np.ndarray]:
+    """The fields before the first that cannot be read, which is noted in `faults`."""
+    try:
+        for index in range(facts.frames):
+            yield _field(folder, index, facts)
+    except DataError as error:
+        faults.add(str(error))
 
 
 def _names(index: int) -> tuple[str, str]:

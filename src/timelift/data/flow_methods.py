@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,9 +60,9 @@ def flow_between(method: str) -> Between:
     return between
 
 
-def _dis() -> cv2.DenseOpticalFlow:
+def _dis() -> Any:
     return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
 
 
-def _tvl1() -> cv2.DenseOpticalFlow:
+def _tvl1() -> Any:
     return cv2.optflow.DualTVL1OpticalFlow_create()  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ _VERBS = {
     "inspect": "Print the receipt of a lift, measured against the image network.",
     "scan": "Decode every video once and write the manifest.",
     "split": "Split videos into train, val and test by group.",
+    "flow": "Compute the optical flow of every video, as a data set of its own.",
     "train": "Train one variant on labelled videos.",
     "evaluate": "Judge a trained network on labelled videos.",
     "predict": "Say what videos show: top classes over time.",

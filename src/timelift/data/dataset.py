@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from timelift.data import transforms
+from timelift.data import flow_vectors, transforms
 from timelift.data.frames import FrameSource
 from timelift.data.sampling import (
     clip_indices,
@@ -52,16 +52,18 @@ class TrainClips(Dataset):
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """The clip (C, T, H, W) uint8 and its class index."""
+        """The clip (C, T, H, W) uint8 and its class index; C is the clip format's `in_channels`."""
         video = self.manifest.videos[index]
         augmentation, clip_format = self.recipe.augmentation, self.recipe.clip
         rng = video_rng(video, self.seed, self.epoch)
-        span = clip_span(clip_format.frames, clip_format.stride)
+        span = clip_span(clip_format.frames, clip_format.stride, clip_format.stack)
         # drawn even where it is not used: what is drawn after it stays the same
         start = random_start(video.frames, span, rng)
         if not augmentation.temporal_jitter:
             start = middle_start(video.frames, span)
-        frames = self.frames.frames(video, _indices(video, clip_format, start))
+        frames = transforms.readied(
+            self.frames.frames(video, _indices(video, clip_format, start)), clip_format
+        )
         drawn = transforms.draw(augmentation, clip_format, rng, frames.shape[1:3])
         clip = torch.from_numpy(transforms.apply(drawn, frames))  # (T, H, W, C)
         return clip.permute(3, 0, 1, 2), self.manifest.label_index(video)
@@ -92,16 +94,17 @@ class EvaluationClips(Dataset):
         video = self.manifest.videos[index]
         clips = view_indices(video, self.recipe)
         wanted = sorted({frame for clip in clips for frame in clip})  # overlapping clips are decoded once
-        frames = self.frames.frames(video, wanted)
+        frames = transforms.readied(self.frames.frames(video, wanted), self.recipe.clip)
         crops = _CROPS[self.recipe.views.crops]
         views = [crops(frames[np.searchsorted(wanted, clip)], self.recipe.clip.size) for clip in clips]
-        together = torch.from_numpy(np.concatenate(views))  # (V, T, H, W, C)
+        stacks = flow_vectors.stacked(np.concatenate(views), self.recipe.clip.stack)
+        together = torch.from_numpy(stacks)  # (V, T, H, W, C)
         return together.permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
 
 
 def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:
     """The frame indices of every clip that the video is judged by."""
-    span = clip_span(recipe.clip.frames, recipe.clip.stride)
+    span = clip_span(recipe.clip.frames, recipe.clip.stride, recipe.clip.stack)
     if recipe.views.clips == 0:
         starts = sliding_starts(video.frames, span, recipe.views.window_stride)
     else:
@@ -116,7 +119,7 @@ def video_rng(video: Video, *numbers: int) -> np.random.Generator:
 
 
 def _indices(video: Video, clip_format: ClipFormat, start: int) -> list[int]:
-    return clip_indices(video.frames, clip_format.frames, clip_format.stride, start)
+    return clip_indices(video.frames, clip_format.frames, clip_format.stride, start, clip_format.stack)
 
 
 def _check_views(views: Views) -> None:

@@ -1,4 +1,4 @@
-"""Frames of a video file, a GIF or a folder of pictures, counted in the order in which they decode.
+"""Frames of a video file, a GIF, a folder of pictures or of optical flow, counted in the order of decoding.
 
 Frames are never looked up by timestamp: those of real AVI files are neither complete nor sorted, and seeking
 by them gives wrong frames. One thread decodes: for short videos it is 1.4 times faster than two, and what a
@@ -19,12 +19,14 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from timelift.data import flow_vectors
 from timelift.data.facts import Facts, Faults, increasing, judge
+from timelift.data.flow_folder import examine_flow, flow_frames
 from timelift.data.looks import THUMBNAIL, Looks
 from timelift.data.parts import Part, frame_seconds, part_of
 from timelift.data.pictures import examine_folder, folder_frames, picture_scaler, scaled_size
 from timelift.data.tar_member import archive_of, open_file
-from timelift.data.tree import is_frame_folder
+from timelift.data.tree import is_flow_folder, is_frame_folder
 from timelift.records.errors import DataError
 
 Frame = TypeVar("Frame")
@@ -37,20 +39,24 @@ _ROOM = 64  # frames at first, where their number is not known; doubled when it 
 def decode_frames(
     path: Path, indices: Sequence[int] | None, *, short_side: int | None, channels: int = 3
 ) -> np.ndarray:
-    """The frames with these indices, in the order asked for: (T, H, W, channels) uint8, RGB or grey.
+    """The frames with these indices, in the order asked for: (T, H, W, channels) uint8, RGB, grey or flow.
 
     Indices count decoded frames from 0 and may repeat; None gives all. `short_side` scales to that many
     pixels and keeps the aspect; None keeps the size. Frames of another size take the first one's.
-    Decoding stops after the last wanted frame. A grey source asked for grey comes out bit by bit.
+    Decoding stops after the last wanted frame. A grey source asked for grey comes out bit by bit. Of a folder
+    that `timelift flow` made, channels is 2; its vectors are scaled with it.
 
     Raises:
-        DataError: if the file cannot be read, or has fewer frames than the indices need.
-        ValueError: for no index, a negative one, or channels other than 1 and 3.
+        DataError: if the file cannot be read, has fewer frames than are needed, or is flow where a video
+            is wanted, or the other way round.
+        ValueError: for no index, a negative one, or channels other than 1, 2 and 3.
     """
-    if channels not in _FORMATS:
-        raise ValueError(f"channels is 1 (grey) or 3 (RGB), not {channels}")
+    if channels not in _FORMATS and channels != flow_vectors.CHANNELS:
+        raise ValueError(f"channels is 1 (grey), 2 (optical flow) or 3 (RGB), not {channels}")
     if indices is not None and (len(indices) == 0 or min(indices) < 0):
         raise ValueError(f"frame indices count from 0 and there is at least one, got {list(indices)}")
+    if _wants_flow(path, channels):
+        return flow_frames(Path(path), indices, short_side=short_side)
     if is_frame_folder(Path(path)):
         decoded = folder_frames(Path(path), channels, Faults())
         return _picked(path, decoded, indices, partial(picture_scaler, short_side))
@@ -58,6 +64,28 @@ def decode_frames(
         with closing(_open(path)) as container:
             decoded_file = _decoded(container, _video_stream(container, path), Faults())
             return _picked(path, decoded_file, indices, partial(_frame_scaler, short_side, channels))
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"{path} cannot be read as a video: {_why(path, error)}") from error
+
+
+def every_frame(path: Path, *, short_side: int | None, channels: int = 3) -> Iterator[np.ndarray]:
+    """All frames one after the other, (H, W, channels) uint8 as `decode_frames` gives them; none is kept.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    if is_frame_folder(Path(path)):
+        pixels: Callable[[np.ndarray], np.ndarray] | None = None
+        for picture in folder_frames(Path(path), channels, Faults()):
+            pixels = pixels or picture_scaler(short_side, picture)
+            yield pixels(picture)
+        return
+    try:
+        with closing(_open(path)) as container:
+            scaled: Callable[[VideoFrame], np.ndarray] | None = None
+            for frame in _decoded(container, _video_stream(container, path), Faults()):
+                scaled = scaled or _frame_scaler(short_side, channels, frame)
+                yield scaled(frame)
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"{path} cannot be read as a video: {_why(path, error)}") from error
 
@@ -70,13 +98,28 @@ def examine(path: Path) -> Facts:
 def examine_parts(path: Path, parts: Sequence[Part]) -> list[Facts]:
     """What each part of a video (seconds from, to; 0, 0 is all of it) holds, decoded once for all of them."""
     try:
-        if is_frame_folder(Path(path)):
+        if is_flow_folder(Path(path)):
+            whole = examine_flow(Path(path))
+            times = frame_seconds([None] * whole.frames, None, whole)
+        elif is_frame_folder(Path(path)):
             whole, times = examine_folder(Path(path)), None
         else:
             whole, times = _examine_file(Path(path))
     except (av.FFmpegError, OSError, DataError) as error:
         return [Facts(status="unreadable", errors=1, reason=_why(path, error))] * len(parts)
     return [part_of(whole, times, part) for part in parts]
+
+
+def _wants_flow(path: Path, channels: int) -> bool:
+    """Whether this is flow, and wanted as such."""
+    is_flow = is_flow_folder(Path(path))
+    if is_flow and channels != flow_vectors.CHANNELS:
+        raise DataError(
+            f"{path} is optical flow, and {channels} channel(s) are wanted: --set clip.channels=2"
+        )
+    if not is_flow and channels == flow_vectors.CHANNELS:
+        raise DataError(f"{path} is no optical flow, which clip.channels=2 wants: make it by `timelift flow`")
+    return is_flow
 
 
 def _picked(

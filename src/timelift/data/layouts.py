@@ -13,7 +13,7 @@ from timelift.data.shards import MANIFEST, read_shards, shards_in
 from timelift.data.tables import read_csv, read_list
 from timelift.data.tar_member import exists
 from timelift.data.text import lines_of
-from timelift.data.tree import VIDEO_SUFFIXES
+from timelift.data.tree import FLOW_SETTINGS, VIDEO_SUFFIXES
 from timelift.data.ucf_lists import CLASS_LIST, find_lists, read_ucf_lists
 from timelift.records.errors import DataError
 from timelift.records.video import NEEDED, Manifest, Video, read_manifest
@@ -72,6 +72,8 @@ def _read(source: Path, official_list: int, group_column: str | None) -> Found:
 
 
 def _read_folder(source: Path, official_list: int) -> Found:
+    if (source / FLOW_SETTINGS).is_file():
+        return _read_flow(source)
     if shards_in(source):
         return _read_shards(source)
     official = find_lists(source)
@@ -87,6 +89,12 @@ def _read_folder(source: Path, official_list: int) -> Found:
     if not videos:
         raise DataError(f"{source} holds no class folders; wanted {source.name}/CLASS/video")
     return _found(source, videos, ignored, "a folder per class")
+
+
+def _read_flow(source: Path) -> Found:
+    if not (source / MANIFEST).is_file():
+        raise DataError(f"{source} is optical flow that is not finished: run `timelift flow` again")
+    return _read_csv(source / MANIFEST)
 
 
 def _read_shards(source: Path) -> Found:

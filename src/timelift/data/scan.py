@@ -13,7 +13,7 @@ from timelift.data.isolated import Lost, run_isolated
 from timelift.data.parallel import cores
 from timelift.data.scan_journal import Journal
 from timelift.data.tar_member import exists, open_file
-from timelift.data.tree import pictures
+from timelift.data.tree import FLOW_FACTS, is_flow_folder, pictures
 from timelift.records.errors import DataError, UsageError
 from timelift.records.video import Manifest, Video
 
@@ -118,11 +118,15 @@ def examined(job: tuple[str, list[list[float]]]) -> dict[str, Any]:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes, or of a folder's pictures one after another; empty if there is no such file."""
+    """Hash of a file's bytes, or of a folder's pictures one after another; empty if there is no such file.
+
+    Of a folder of optical flow, what it says of itself goes before the pictures.
+    """
     if not exists(path):
         return ""
     digest = hashlib.sha256()
-    for part in pictures(path) if path.is_dir() else [path]:
+    about = [path / FLOW_FACTS] if is_flow_folder(path) else []
+    for part in [*about, *pictures(path)] if path.is_dir() else [path]:
         with open_file(part) as file:
             while block := file.read(1 << 20):
                 digest.update(block)

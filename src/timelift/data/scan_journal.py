@@ -83,7 +83,7 @@ def quarantine_path(output: Path) -> Path:
 
 
 def file_state(path: str) -> list[int]:
-    """Bytes and time of the last change (of the archive that a member lies in); [] if there is no such file."""
+    """Bytes and time of the last change, of an archive for its members; [] if there is no such file."""
     try:
         found = os.stat(archive_of(Path(path)) or path)
     except OSError:

@@ -150,7 +150,8 @@ def fit_channels(net: nn.Module, in_channels: int, input_size: tuple[int, ...] |
     """Make the network take so many channels; a sentence on what became of its weights, or "".
 
     One channel takes the sum over RGB, which answers a grey picture as before; any other number takes the
-    mean over RGB, scaled so that the sum stays (Wang et al. 2016, TSN's cross-modality start). Every
+    mean over RGB, as Wang et al. 2016 start TSN's flow network, but scaled so that the sum over channels
+    stays: the layers behind, with their stored batch norms, get maps of the size that they are used to. Every
     convolution that takes the frames themselves changes: RepVGG's stem has two.
 
     Raises:

@@ -48,7 +48,7 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
     """
     started = time.perf_counter()
     variant = parse_variant(network)
-    image = build_image(variant, None, cell.recipe.clip.channels).to(cell.device).eval()
+    image = build_image(variant, None, cell.recipe.clip.in_channels).to(cell.device).eval()
     facts = facts_of(image)
     clip = with_pixels_of(cell.recipe.clip, facts)
     recipe = dataclasses.replace(cell.recipe, clip=clip)
@@ -92,7 +92,7 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
         versions=versions(),
         hardware=hardware(cell.device),
         seconds={"train": time.perf_counter() - started},
-        multiply_adds=multiply_adds(OnFrames(image), (clip.channels, clip.frames, clip.size, clip.size)),
+        multiply_adds=multiply_adds(OnFrames(image), (clip.in_channels, clip.frames, clip.size, clip.size)),
         notes=("deterministic: its spread over runs is that of the training videos",),
     )
     store_run(run, predictions, folder)

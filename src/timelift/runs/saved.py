@@ -47,9 +47,8 @@ def load(folder: Path | str) -> VideoModel:
         )
     told = json.loads((folder / MODEL).read_text(encoding="utf-8"))
     clip = parse_recipe({"clip": told["clip"]}).clip
-    model = build_variant(
-        untrained(parse_variant(told["variant"])), len(told["classes"]), clip.channels, clip.frames, clip.size
-    )
+    variant = untrained(parse_variant(told["variant"]))
+    model = build_variant(variant, len(told["classes"]), clip.in_channels, clip.frames, clip.size)
     model.load_state_dict(load_file(folder / WEIGHTS))
     model.classes = tuple(told["classes"])
     model.transform = ClipTransform(clip, Normalise(clip.mean, clip.std))  # type: ignore[arg-type]

@@ -108,7 +108,7 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
     variant = parse_variant(cell.variant)
     manifest, clip = cell.data.manifest, cell.recipe.clip
     with paired_start(cell.seed):
-        model = build_variant(variant, len(manifest.classes), clip.channels, clip.frames, clip.size)
+        model = build_variant(variant, len(manifest.classes), clip.in_channels, clip.frames, clip.size)
     started_at = start_digest(model)
     facts = getattr(model.image_net, "image_facts", None)
     recipe = dataclasses.replace(cell.recipe, clip=with_pixels_of(clip, facts))
@@ -167,7 +167,7 @@ def _validated(result: TrainResult) -> dict[str, float]:
 
 def _with_cost(run: Run, model: VideoModel) -> Run:
     clip = run.recipe.clip
-    shape = (clip.channels, clip.frames, clip.size, clip.size)
+    shape = (clip.in_channels, clip.frames, clip.size, clip.size)
     return dataclasses.replace(run, multiply_adds=multiply_adds(model, shape), latency=latency(model, shape))
 
 

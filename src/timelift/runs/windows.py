@@ -30,10 +30,11 @@ def answers_over_time(
         raise DataError(f"{path}: {facts.reason}")
     transform = model.transform
     clip = transform.clip
-    span = clip_span(clip.frames, clip.stride)
+    span = clip_span(clip.frames, clip.stride, clip.stack)
     starts = sliding_starts(facts.frames, span, window_stride or span)
     scores = []
-    for block in _blocks([clip_indices(facts.frames, clip.frames, clip.stride, start) for start in starts]):
+    windows = [clip_indices(facts.frames, clip.frames, clip.stride, start, clip.stack) for start in starts]
+    for block in _blocks(windows):
         wanted = sorted({index for window in block for index in window})
         frames = decode_frames(path, wanted, short_side=clip.short_side, channels=clip.channels)
         place = {index: i for i, index in enumerate(wanted)}

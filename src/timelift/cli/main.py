@@ -20,6 +20,7 @@ _VERBS = {
     "train": "Train one variant on labelled videos.",
     "evaluate": "Judge a trained network on labelled videos.",
     "predict": "Say what videos show: top classes over time.",
+    "fuse": "Fuse finished runs from what they answered, and say what that gains.",
     "compare": "Compare variants with paired seeds, and say what can be concluded.",
     "report": "Write the page, the CSV and the Markdown of a study.",
     "video-mnist": "Make the Video-MNIST data set (Ras et al. 2018).",

@@ -8,6 +8,11 @@ import numpy as np
 from timelift.records.fusion import Fusion, fused
 from timelift.records.whole import whole
 
+PREDICTIONS, VALIDATION_PREDICTIONS = (
+    "predictions.npz",
+    "validation.npz",
+)  # of test and val, in a run's folder
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:

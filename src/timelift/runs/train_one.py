@@ -18,7 +18,7 @@ from timelift.evaluation.metrics import summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run
-from timelift.records.predictions import write_predictions
+from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, write_predictions
 from timelift.records.run import write_run
 from timelift.records.whole import write_text_whole
 from timelift.runs.data import PreparedData
@@ -72,10 +72,12 @@ def train_one(
     if cell.time_check:
         metrics |= trained.judge.time_use(trained.model, test, predictions)
     metrics |= _validated(trained.result)
+    val = cell.data.manifest.of_split("val")
+    validation = trained.judge.predictions(trained.model, val) if val.videos else None
     run = _with_cost(_record(cell, trained, metrics, started), trained.model)
     save(trained.model, trained.variant, run.classes, run.recipe.clip, folder)
     write_text_whole(folder / "receipt.txt", f"{trained.model.receipt}\n")
-    store_run(run, predictions, folder)
+    store_run(run, predictions, folder, validation)
     discard_checkpoint(folder)
     return run
 
@@ -167,10 +169,15 @@ def _with_cost(run: Run, model: VideoModel) -> Run:
     return dataclasses.replace(run, multiply_adds=multiply_adds(model, shape), latency=latency(model, shape))
 
 
-def store_run(run: Run, predictions: Predictions, folder: Path) -> None:
-    """Predictions first, run.json last: a folder with run.json is a finished run."""
+def store_run(run: Run, predictions: Predictions, folder: Path, validation: Predictions | None) -> None:
+    """Predictions first, run.json last: a folder with run.json is a finished run.
+
+    validation: of the validation videos by the chosen weights, for what is fitted on them later (`fuse`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    write_predictions(predictions, folder / "predictions.npz")
+    write_predictions(predictions, folder / PREDICTIONS)
+    if validation is not None:
+        write_predictions(validation, folder / VALIDATION_PREDICTIONS)
     write_run(run, folder)
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from study_tiny import run_here, tiny_study
 from test_cli import complaint, own_cache, run, train  # noqa: F401
 from timelift.comparison.evidence import UNBOUNDED
 from timelift.comparison.fuse import (
@@ -15,14 +16,17 @@ from timelift.comparison.fuse import (
     sum_of_logits,
     weighted_probabilities,
 )
+from timelift.comparison.fused_row import FusedRow
 from timelift.comparison.over_videos import interval_over_videos
+from timelift.comparison.study import continue_study
+from timelift.comparison.study_file import parse_study, write_study
 from timelift.evaluation.svm import fit_svm, on_unit_sphere, svm_logits
 from timelift.records import Predictions, Recipe, Run, UsageError
 from timelift.records.predictions import read_predictions, softmax, write_predictions
 from timelift.records.run import read_run, write_run
 from timelift.runs.fuse import fuse, read_fuser, read_member, write_fused
 from timelift.runs.fused_rows import fused_seeds
-from videos_tiny import write_videos
+from videos_tiny import untimed_table, write_net, write_videos
 
 CLASSES = ("a", "b", "c")
 
@@ -203,7 +207,7 @@ def test_without_validation_answers_nothing_is_fitted(tmp_path):
 def test_seed_i_is_fused_with_seed_i():
     rgb = [(record("rgb", seed), answers(seed)) for seed in (0, 1, 2)]
     flow = [(record("flow", seed), answers(10 + seed)) for seed in (2, 1)]
-    rows = fused_seeds("two streams", [rgb, flow])
+    rows = fused_seeds(FusedRow("two streams", ("rgb", "flow")), [*rgb, *flow])
     assert [(made.variant, made.seed) for made, _ in rows] == [("two streams", 1), ("two streams", 2)]
     np.testing.assert_array_equal(
         rows[0][1].clip_logits, mean_of_probabilities([answers(1), answers(11)]).clip_logits
@@ -236,3 +240,62 @@ def test_the_verb_fuses_trained_runs_and_says_what_it_gains(tmp_path, capsys):
     assert "numbers with commas" in complaint(capsys, *words, tmp_path / "x", "--weights", "a", code=2)
     assert "mean, sum, weighted or svm" in complaint(capsys, *words, tmp_path / "x", "--method", "no", code=2)
     assert "no finished run" in complaint(capsys, "fuse", tmp_path, tmp_path / "one", code=1)
+
+
+STUDY = """
+data = "videos"
+variants = ["timm:a", "timm:b"]
+[fused."two streams"]
+of = ["timm:a", "timm:b"]
+[fused.late]
+of = ["timm:b", "timm:a"]
+method = "weighted"
+weights = [1, 2.5]
+"""
+
+
+def test_fused_rows_of_a_study_file_are_written_and_read_back(tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY)
+    study = parse_study(tmp_path / "s.toml")
+    assert study.fused == (
+        FusedRow("two streams", ("timm:a", "timm:b")),
+        FusedRow("late", ("timm:b", "timm:a"), "weighted", (1.0, 2.5)),
+    )
+    write_study(study, tmp_path)
+    assert parse_study(tmp_path / "study.toml").fused == study.fused
+    fewer = dataclasses.replace(study, fused=study.fused[:1])
+    assert continue_study(fewer, study).fused == study.fused
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('of = ["timm:b", "timm:a"]', 'of = ["timm:b", "c"]', "line 7: fused.late.of: 'c' is not one of"),
+        ('of = ["timm:b", "timm:a"]', 'of = ["timm:b"]', "line 7: fused.late.of: .* two or more"),
+        ("weights = [1, 2.5]", "weights = [1]", "line 9: fused.late.weights: .* one number a variant"),
+        ('method = "weighted"', 'method = "best"', "line 8: fused.late.method: 'best' came"),
+        ("[fused.late]", "[fused.'timm:a']", "is a variant; give the fusion another name"),
+        ('method = "weighted"', 'methods = "x"', "line 8: fused.late.methods: unknown"),
+    ],
+)
+def test_fused_rows_that_cannot_be_are_named_with_their_line(tmp_path, old, new, told):
+    (tmp_path / "s.toml").write_text(STUDY.replace(old, new))
+    with pytest.raises(UsageError, match=told):
+        parse_study(tmp_path / "s.toml")
+
+
+@pytest.mark.slow
+def test_a_study_judges_a_fused_row_as_any_other(tmp_path, capsys):
+    data, net = write_videos(tmp_path / "videos"), write_net(tmp_path)
+    study = tiny_study(data, net)
+    one, two = study.variants
+    rows = (FusedRow("both", (one, two)), FusedRow("machine", (one, two), "sum"))
+    run_here(dataclasses.replace(study, seeds=3, fused=rows), tmp_path / "study")
+    assert run("report", tmp_path / "study") == 0
+    table = {row["variant"]: row for row in untimed_table(tmp_path / "study")}
+    assert set(table) == {
+        *(str(v) for v in parse_study(tmp_path / "study" / "study.toml").variants),
+        "both",
+        "machine",
+    }
+    assert table["both"]["runs"] == "3"

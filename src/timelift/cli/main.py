@@ -20,6 +20,8 @@ _VERBS = {
     "train": "Train one variant on labelled videos.",
     "evaluate": "Judge a trained network on labelled videos.",
     "predict": "Say what videos show: top classes over time.",
+    "features": "Write what a network's layer says of every video.",
+    "probe": "Fit a linear classifier on features, and test it once.",
     "fuse": "Fuse finished runs from what they answered, and say what that gains.",
     "compare": "Compare variants with paired seeds, and say what can be concluded.",
     "report": "Write the page, the CSV and the Markdown of a study.",

@@ -12,6 +12,8 @@ import numpy as np
 from timelift.records.errors import UsageError
 from timelift.records.predictions import Predictions
 
+METHODS = ("mean", "sum", "weighted", "svm")  # the last is fitted, on validation videos: see runs/fuse.py
+
 
 def mean_of_probabilities(members: Sequence[Predictions]) -> Predictions:
     """Each video's probabilities, averaged over the members."""

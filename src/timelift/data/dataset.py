@@ -52,10 +52,16 @@ class TrainClips(Dataset):
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """The clip (C, T, H, W) uint8 and its class index."""
+        """The clip (C, T, H, W) uint8 and its class index.
+
+        Under balanced sampling index i + k * len(self) is the k-th repeat of video i, augmented otherwise.
+        """
+        repeat = 0
+        if self.recipe.training.sampling == "balanced":
+            repeat, index = divmod(index, len(self))
         video = self.manifest.videos[index]
         augmentation, clip_format = self.recipe.augmentation, self.recipe.clip
-        rng = video_rng(video, self.seed, self.epoch)
+        rng = video_rng(video, self.seed, self.epoch, *([repeat] if repeat else []))
         span = clip_span(clip_format.frames, clip_format.stride)
         # drawn even where it is not used: what is drawn after it stays the same
         start = random_start(video.frames, span, rng)
@@ -97,6 +103,53 @@ class EvaluationClips(Dataset):
         views = [crops(frames[np.searchsorted(wanted, clip)], self.recipe.clip.size) for clip in clips]
         together = torch.from_numpy(np.concatenate(views))  # (V, T, H, W, C)
         return together.permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
+
+
+class WholeVideos(Dataset):
+    """Every video from its first frame to its last, every `stride`-th of them, uncropped.
+
+    A video of more than `most_frames` of these comes as several views of that many, evenly spread; one of
+    fewer than a clip's frames is repeated at its end.
+    """
+
+    def __init__(self, manifest: Manifest, recipe: Recipe, frames: FrameSource, most_frames: int = 256):
+        """Whole videos of the manifest.
+
+        Raises:
+            UsageError: for fewer than a clip's frames at once.
+            DataError: if a video was not scanned, or has no frames.
+        """
+        if most_frames < recipe.clip.frames:
+            raise UsageError(
+                f"{most_frames} frames at once: at least a clip's {recipe.clip.frames} are wanted"
+            )
+        _check_scanned(manifest)
+        self.manifest = manifest
+        self.recipe = recipe
+        self.frames = frames
+        self.most_frames = most_frames
+
+    def __len__(self) -> int:
+        """The number of videos."""
+        return len(self.manifest.videos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """The views (V, C, T, H, W) uint8 and the class index; T, H and W differ by video."""
+        video = self.manifest.videos[index]
+        windows = whole_indices(video.frames, self.recipe.clip, self.most_frames)
+        wanted = sorted({frame for window in windows for frame in window})
+        frames = self.frames.frames(video, wanted)
+        views = np.stack([frames[np.searchsorted(wanted, window)] for window in windows])
+        return torch.from_numpy(views).permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
+
+
+def whole_indices(video_frames: int, clip: ClipFormat, most_frames: int) -> list[list[int]]:
+    """The frames of each view of a whole video: 10 frames, stride 3, 4 at once -> [[0, 3, 6, 9]]."""
+    every = list(range(0, video_frames, clip.stride))
+    if len(every) <= most_frames:
+        return [every + every[-1:] * (clip.frames - len(every))]
+    starts = even_starts(len(every), most_frames, -(-len(every) // most_frames))
+    return [every[start : start + most_frames] for start in starts]
 
 
 def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:

@@ -79,8 +79,9 @@ def chosen_strength(
     train_groups: tuple[str, ...],
     seed: int,
     fit: Fit | None = None,
+    strengths: tuple[float, ...] = STRENGTHS,
 ) -> float:
-    """The C of `STRENGTHS` with the most videos right in cross-validation; of equals the smallest.
+    """The C of `strengths` with the most videos right in cross-validation; of equals the smallest.
 
     No group stands on both sides of a fold. As many folds (at most 5) as the rarest class has groups; where
     that is fewer than 2 there is nothing to choose by, and C is 1.
@@ -92,8 +93,8 @@ def chosen_strength(
     if folds < 2:
         return FALLBACK_STRENGTH
     splits = _group_folds(train_labels, groups, folds, seed)
-    right = [_right(fit, train_features, train_labels, splits, strength) for strength in STRENGTHS]
-    return STRENGTHS[int(np.argmax(right))]
+    right = [_right(fit, train_features, train_labels, splits, strength) for strength in strengths]
+    return strengths[int(np.argmax(right))]
 
 
 def fitted_logits(

@@ -10,6 +10,8 @@ import numpy as np
 
 from timelift.records import UsageError
 
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # C, for rows of length 1
+
 
 @dataclass(frozen=True, eq=False)
 class LinearSVM:

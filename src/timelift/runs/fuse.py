@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from timelift.comparison.fuse import (
+    METHODS,
     check_same_questions,
     mean_of_probabilities,
     sum_of_logits,
@@ -18,7 +19,7 @@ from timelift.comparison.fuse import (
 )
 from timelift.evaluation.metrics import summary
 from timelift.evaluation.probe import chosen_strength
-from timelift.evaluation.svm import LinearSVM, fit_svm, on_unit_sphere, svm_logits
+from timelift.evaluation.svm import STRENGTHS, LinearSVM, fit_svm, on_unit_sphere, svm_logits
 from timelift.records import DataError, Predictions, Recipe, Run, UsageError
 from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, read_predictions
 from timelift.records.run import read_run
@@ -99,7 +100,7 @@ def fuser_of(method: str, weights: Sequence[float], members: Sequence[Member]) -
     Raises:
         UsageError: for an unknown method, weights that do not fit it, or no validation answers to fit on.
     """
-    if method not in ("mean", "sum", "weighted", "svm"):
+    if method not in METHODS:
         raise UsageError(f"method {method!r}: mean, sum, weighted or svm")
     if weights and method != "weighted":
         raise UsageError(f"weights go with the method weighted, not with {method}")
@@ -191,7 +192,7 @@ def _fitted(names: Sequence[str], validation: Sequence[Predictions]) -> tuple[Li
             f"no validation video shows {missing[0]!r}: a support vector machine cannot learn that class"
         )
     groups = tuple(group or video for group, video in zip(answers.groups, answers.videos, strict=True))
-    strength = chosen_strength(scores, labels, groups, seed=0, fit=svm_logits)
+    strength = chosen_strength(scores, labels, groups, 0, fit=svm_logits, strengths=STRENGTHS)
     return fit_svm(scores, labels, strength, classes), strength
 
 

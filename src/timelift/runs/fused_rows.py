@@ -4,35 +4,52 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from timelift.comparison.fused_row import FusedRow
 from timelift.records import Predictions, Run
+from timelift.records.predictions import VALIDATION_PREDICTIONS, read_predictions
 from timelift.runs.fuse import Member, fuse, fused_record
 
 Answered = tuple[Run, Predictions]
 
 
 def fused_seeds(
-    name: str, members: Sequence[Sequence[Answered]], method: str = "mean", weights: Sequence[float] = ()
+    row: FusedRow, runs: Sequence[Answered], folders: Sequence[Path] | None = None
 ) -> list[Answered]:
-    """The runs of each member fused with those of the same seed, as runs of a variant called `name`.
+    """The runs of the row's variants fused with those of the same seed, as runs of a variant of its name.
 
-    A seed that not all members have is left out. With them and the members' own runs `study_table` has a row
-    for the fusion, judged as any other.
+    A seed that not all of its variants have is left out. With them and the variants' own runs `study_table` has
+    a row for the fusion, judged as any other. folders: of the runs, where a support vector machine finds
+    validation answers.
 
     Raises:
-        UsageError: for members of different videos, classes or orders, naming the difference.
+        UsageError: for runs of different videos, classes or orders, naming the difference; or for a support
+            vector machine without validation answers.
     """
-    return [_fused(name, of_seed, method, weights) for of_seed in at_each_seed(members)]
+    given = folders or [Path(f"{run.variant}, seed {run.seed}") for run, _ in runs]
+    members = [
+        Member(folder, run, answers, _validation(folder) if row.method == "svm" else None)
+        for (run, answers), folder in zip(runs, given, strict=True)
+    ]
+    return [_fused(row, of_seed) for of_seed in at_each_seed(row.of, members)]
 
 
-def at_each_seed(members: Sequence[Sequence[Answered]]) -> Iterator[tuple[Answered, ...]]:
-    """Yield one run of each member, all of one seed; seeds in order."""
-    found = [{run.seed: (run, answers) for run, answers in runs} for runs in members]
+def at_each_seed(variants: Sequence[str], members: Sequence[Member]) -> Iterator[list[Member]]:
+    """Yield the variants' runs, all of one seed; seeds in order."""
+    found: list[dict[int, Member]] = [
+        {m.run.seed: m for m in members if m.run is not None and m.run.variant == name} for name in variants
+    ]
     for seed in sorted(set.intersection(*map(set, found))):
-        yield tuple(of[seed] for of in found)
+        yield [of[seed] for of in found]
 
 
-def _fused(name: str, runs: Sequence[Answered], method: str, weights: Sequence[float]) -> Answered:
-    members = [Member(Path(run.variant), run, answers, None) for run, answers in runs]
-    fuser, answers = fuse(members, method, weights)
-    record = fused_record(fuser, members, answers, None)
-    return dataclasses.replace(record, variant=name, order_digest=runs[0][0].order_digest), answers
+def _fused(row: FusedRow, members: list[Member]) -> Answered:
+    fuser, answers = fuse(members, row.method, row.weights)
+    run, first = fused_record(fuser, members, answers, None), members[0].run
+    assert first is not None
+    notes = (f"{row.name}: {row.method} of {' & '.join(row.of)}, seed i with seed i",)
+    return dataclasses.replace(run, variant=row.name, order_digest=first.order_digest, notes=notes), answers
+
+
+def _validation(folder: Path) -> Predictions | None:
+    path = folder / VALIDATION_PREDICTIONS
+    return read_predictions(path) if path.is_file() else None

@@ -13,7 +13,7 @@ from torch import nn
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import latency, multiply_adds, parameters
-from timelift.evaluation.evaluate import Clips, evaluate
+from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
 from timelift.evaluation.metrics import summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
@@ -26,7 +26,7 @@ from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.saved import save
 from timelift.runs.surroundings import hardware, versions
 from timelift.training.checkpoint import discard_checkpoint
-from timelift.training.distributed import join_processes
+from timelift.training.distributed import Processes, gather, join_processes
 from timelift.training.logs import ProgressEvent
 from timelift.training.loop import train
 from timelift.training.order import epoch_batches
@@ -57,23 +57,25 @@ def train_one(
 ) -> Run | None:
     """Train, judge and store; an interrupted run goes on from its checkpoint.
 
-    Under torchrun all processes train, and the first one judges and stores: the others get None.
+    Under torchrun all processes train and judge their share, and the first one stores: the others get None.
 
     The seed gives the start of what is drawn at random, the order and the augmentation: the same for every
     variant where shapes agree. The test videos are judged once, after the weights are chosen.
     """
     trained = fit(cell, folder, progress)
-    if not join_processes(cell.device).is_first:
-        return None
+    processes = join_processes(cell.device)
+    judge = dataclasses.replace(trained.judge, share=share_of(processes))
     started = time.perf_counter()
     test = cell.data.manifest.of_split("test")
-    predictions = trained.judge.predictions(trained.model, test)
+    predictions = judge.predictions(trained.model, test)
     metrics = summary(predictions)
     if cell.time_check:
-        metrics |= trained.judge.time_use(trained.model, test, predictions)
+        metrics |= judge.time_use(trained.model, test, predictions)
     metrics |= _validated(trained.result)
     val = cell.data.manifest.of_split("val")
-    validation = trained.judge.predictions(trained.model, val) if val.videos else None
+    validation = judge.predictions(trained.model, val) if val.videos else None
+    if not processes.is_first:
+        return None
     run = _with_cost(_record(cell, trained, metrics, started), trained.model)
     save(trained.model, trained.variant, run.classes, run.recipe.clip, folder)
     write_text_whole(folder / "receipt.txt", f"{trained.model.receipt}\n")
@@ -129,6 +131,7 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
         keep_best=cell.data.selection == "validation",
         device=cell.device,
         progress=progress,
+        labels=[manifest.label_index(video) for video in manifest.of_split("train").videos],
     )
     return Fitted(str(variant), model, recipe, judge, started_at, result)
 
@@ -201,6 +204,7 @@ class Judge:
     frames: FrameSource
     normalise: Normalise
     device: torch.device
+    share: Share = ALONE  # of several processes; all of them must call
 
     def predictions(self, model: nn.Module, manifest: Manifest) -> Predictions:
         """Of every video, once."""
@@ -222,5 +226,17 @@ class Judge:
         return time_use(ordered, *others).metrics()
 
     def _evaluate(self, model: nn.Module, clips: Clips, manifest: Manifest) -> Predictions:
-        fusion = self.recipe.views.fusion
-        return evaluate(model, clips, manifest, normalise=self.normalise, device=self.device, fusion=fusion)
+        return evaluate(
+            model,
+            clips,
+            manifest,
+            normalise=self.normalise,
+            device=self.device,
+            fusion=self.recipe.views.fusion,
+            share=self.share,
+        )
+
+
+def share_of(processes: Processes) -> Share:
+    """What one of the processes that torchrun started judges."""
+    return Share(processes.rank, processes.count, lambda mine: gather(mine, processes))

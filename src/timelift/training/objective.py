@@ -10,32 +10,46 @@ from timelift.records import UsageError
 from timelift.training.mixup import Mix
 
 
-def loss_and_hits(logits: Tensor, labels: Tensor, smoothing: float, mix: Mix | None) -> tuple[Tensor, Tensor]:
+def loss_and_hits(
+    logits: Tensor, labels: Tensor, smoothing: float, mix: Mix | None, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """(B, K) logits and (B,) labels -> the sum of the clips' losses, and how many are right.
 
-    Under mixup both are weighted by the two labels' shares.
+    Under mixup both are weighted by the two labels' shares. weights: (classes,), of a clip's loss.
     """
     logits = logits.float()
     best = logits.detach().argmax(dim=1)
-    loss = cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+    loss = _summed(logits, labels, smoothing, weights)
     hits = (best == labels).sum()
     if mix is None:
         return loss, hits
     others = labels[mix.partner.to(labels.device)]
-    other_loss = cross_entropy(logits, others, reduction="sum", label_smoothing=smoothing)
+    other_loss = _summed(logits, others, smoothing, weights)
     other_hits = (best == others).sum()
     return mix.share * loss + (1 - mix.share) * other_loss, mix.share * hits + (1 - mix.share) * other_hits
 
 
+def _summed(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+    return (
+        weights[labels] * cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    ).sum()
+
+
 def auxiliary_loss(
-    given: Iterable[Beside], labels: Tensor, smoothing: float, mix: Mix | None
+    given: Iterable[Beside],
+    labels: Tensor,
+    smoothing: float,
+    mix: Mix | None,
+    weights: Tensor | None = None,
 ) -> Tensor | float:
     """The sum of the clips' losses of heads that answer beside the network's own, each times its weight.
 
     A head's answer to a clip is the mean over its frames. No head, no loss.
     """
     return sum(
-        head.weight * loss_and_hits(_per_clip(head.logits, len(labels)), labels, smoothing, mix)[0]
+        head.weight * loss_and_hits(_per_clip(head.logits, len(labels)), labels, smoothing, mix, weights)[0]
         for head in given
     )
 

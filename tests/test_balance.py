@@ -60,7 +60,7 @@ def test_a_weighted_loss_is_that_of_clips_that_come_so_often(smoothing, generato
     )
     torch.testing.assert_close(loss, repeated)
     assert hits == (logits.argmax(1) == labels).sum()
-    mix = Mix(torch.tensor([1, 0, 3, 2]), 0.25)
+    mix = Mix(0.25, torch.tensor([1, 0, 3, 2]))
     mixed = loss_and_hits(logits, labels, smoothing, mix, weights)[0]
     partner = loss_and_hits(logits, labels[mix.partner], smoothing, None, weights)[0]
     torch.testing.assert_close(mixed, 0.25 * loss + 0.75 * partner)

@@ -17,8 +17,8 @@ def fused_seeds(
 ) -> list[Answered]:
     """The runs of the row's variants fused with those of the same seed, as runs of a variant of its name.
 
-    A seed that not all of its variants have is left out. With them and the variants' own runs `study_table` has
-    a row for the fusion, judged as any other. folders: of the runs, where a support vector machine finds
+    A seed that not all of its variants have is left out. With them and the variants' own runs `study_table`
+    has a row for the fusion, judged as any other. folders: of the runs, where a support vector machine finds
     validation answers.
 
     Raises:

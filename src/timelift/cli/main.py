@@ -18,6 +18,7 @@ _VERBS = {
     "scan": "Decode every video once and write the manifest.",
     "split": "Split videos into train, val and test by group.",
     "train": "Train one variant on labelled videos.",
+    "pretrain": "Train a composite LSTM on clips without labels, to start a classifier from.",
     "evaluate": "Judge a trained network on labelled videos.",
     "predict": "Say what videos show: top classes over time.",
     "features": "Write what a network's layer says of every video.",

@@ -13,6 +13,7 @@ from timelift.records.whole import whole, write_text_whole
 from timelift.runs.pixels import ClipTransform, Normalise
 from timelift.variants import Variant, build_variant, parse_variant
 
+_STARTS = ("weights", "encoder")  # a system's options that name files to start from
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 
 
@@ -59,7 +60,7 @@ def load(folder: Path | str) -> VideoModel:
 def untrained(variant: Variant) -> Variant:
     """The same network from random weights, for its own to be loaded into."""
     if variant.is_system or ".py:" in variant.network:
-        return dataclasses.replace(variant, options=tuple(o for o in variant.options if o[0] != "weights"))
+        return dataclasses.replace(variant, options=tuple(o for o in variant.options if o[0] not in _STARTS))
     options = {**dict(variant.options), "weights": None}
     return dataclasses.replace(variant, options=tuple(options.items()))
 

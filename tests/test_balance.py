@@ -14,6 +14,8 @@ from timelift.training.balance import balanced_batches, balanced_weights, check_
 from timelift.training.mixup import Mix
 from timelift.training.objective import loss_and_hits
 from timelift.training.order import drawn_anew, epoch_batches
+from training_tiny import TinyClips, normalise, tiny_network, weights
+from training_tiny import run as train
 
 LABELS = [0] * 11 + [2] * 2 + [3] * 4  # class 1 has no clip
 
@@ -48,10 +50,10 @@ def test_an_epoch_is_drawn_from_seed_and_epoch_alone():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_weighted_loss_is_that_of_clips_that_come_so_often(smoothing, generator):
-    weights = torch.tensor([2.0, 1.0, 3.0])
+    of_class = torch.tensor([2.0, 1.0, 3.0])
     logits, labels = torch.randn(4, 3, generator=generator), torch.tensor([0, 2, 1, 0])
-    times = weights[labels].int()
-    loss, hits = loss_and_hits(logits, labels, smoothing, None, weights)
+    times = of_class[labels].int()
+    loss, hits = loss_and_hits(logits, labels, smoothing, None, of_class)
     repeated = cross_entropy(
         logits.repeat_interleave(times, 0),
         labels.repeat_interleave(times),
@@ -61,8 +63,8 @@ def test_a_weighted_loss_is_that_of_clips_that_come_so_often(smoothing, generato
     torch.testing.assert_close(loss, repeated)
     assert hits == (logits.argmax(1) == labels).sum()
     mix = Mix(0.25, torch.tensor([1, 0, 3, 2]))
-    mixed = loss_and_hits(logits, labels, smoothing, mix, weights)[0]
-    partner = loss_and_hits(logits, labels[mix.partner], smoothing, None, weights)[0]
+    mixed = loss_and_hits(logits, labels, smoothing, mix, of_class)[0]
+    partner = loss_and_hits(logits, labels[mix.partner], smoothing, None, of_class)[0]
     torch.testing.assert_close(mixed, 0.25 * loss + 0.75 * partner)
     torch.testing.assert_close(
         loss_and_hits(logits, labels, smoothing, mix, torch.ones(3)),
@@ -71,10 +73,10 @@ def test_a_weighted_loss_is_that_of_clips_that_come_so_often(smoothing, generato
 
 
 def test_weights_give_every_class_the_same_sum_and_clips_one_on_average():
-    weights = balanced_weights(LABELS)
-    sums = [sum(float(weights[label]) for label in LABELS if label == name) for name in (0, 2, 3)]
+    found = balanced_weights(LABELS)
+    sums = [sum(float(found[label]) for label in LABELS if label == name) for name in (0, 2, 3)]
     assert sums == pytest.approx([len(LABELS) / 3] * 3)
-    assert weights[1] == 0
+    assert found[1] == 0
     assert balanced_weights([0, 1, 1, 0]).tolist() == [1, 1]
 
 
@@ -106,3 +108,46 @@ def test_a_repeat_is_the_same_video_augmented_otherwise():
     assert torch.equal(repeat, clips[3][0])
     with pytest.raises(IndexError):
         plain[2]
+
+
+class Unequal(TinyClips):
+    """Clips 0 to 5 are of class 0, 6 of class 1, 7 of class 2; a repeat is drawn anew."""
+
+    def __getitem__(self, index):
+        self.asked.append((self.epoch, index))
+        draws = torch.Generator().manual_seed(1000 * self.epoch + index)
+        label = UNEQUAL[index % 8]
+        clip = torch.randint(0, 40, (2, 3, 8, 8), generator=draws) + 60 * label
+        return clip.to(torch.uint8), label
+
+
+UNEQUAL = [0] * 6 + [1, 2]
+
+
+def test_every_epoch_of_training_is_balanced(tmp_path):
+    clips = Unequal()
+    train(tmp_path, clips=clips, clip_labels=UNEQUAL, sampling="balanced", epochs=3)
+    for epoch in (1, 2, 3):
+        drawn = [index for at, index in clips.asked if at == epoch]
+        assert len(set(drawn)) == len(drawn) == 8
+        assert sorted(Counter(UNEQUAL[index % 8] for index in drawn).values()) == [2, 3, 3]
+
+
+def test_training_with_class_weights_is_the_textbook_loop(tmp_path):
+    model, _ = train(tmp_path, clips=Unequal(), clip_labels=UNEQUAL, class_weights="balanced", epochs=2)
+    oracle = tiny_network()
+    optimizer = torch.optim.SGD(oracle.parameters(), lr=0.1, momentum=0.9)
+    counts = torch.tensor([6.0, 1.0, 1.0])
+    for epoch in (1, 2):
+        data = Unequal()
+        data.set_epoch(epoch)
+        for batch in epoch_batches(8, 4, 1, 5, epoch):
+            pairs = [data[i] for i in batch]
+            labels = torch.tensor([label for _, label in pairs])
+            losses = cross_entropy(
+                oracle(normalise(torch.stack([clip for clip, _ in pairs]))), labels, reduction="none"
+            )
+            optimizer.zero_grad()
+            (losses * (8 / (3 * counts))[labels]).mean().backward()
+            optimizer.step()
+    torch.testing.assert_close(weights(model), weights(oracle), rtol=1e-5, atol=1e-6)

@@ -290,7 +290,7 @@ def test_a_study_judges_a_fused_row_as_any_other(tmp_path, capsys):
     study = tiny_study(data, net)
     one, two = study.variants
     rows = (FusedRow("both", (one, two)), FusedRow("machine", (one, two), "sum"))
-    run_here(dataclasses.replace(study, seeds=3, fused=rows), tmp_path / "study")
+    run_here(dataclasses.replace(study, seeds=3, max_seeds=3, fused=rows), tmp_path / "study")
     assert run("report", tmp_path / "study") == 0
     table = {row["variant"]: row for row in untimed_table(tmp_path / "study")}
     assert set(table) == {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from timelift.cli.common import Data, Device, Limit, OfficialList, counting, say
+from timelift.cli.common import Data, Device, Limit, OfficialList, Separator, counting, say
 
 
 def command(
@@ -34,6 +34,7 @@ def command(
     ] = "mean",
     bad_videos: Annotated[str, typer.Option(help="error, exclude or keep-readable.")] = "error",
     official_list: OfficialList = 1,
+    label_separator: Separator = "",
     device: Device = "auto",
     limit: Limit = None,
 ) -> None:
@@ -59,6 +60,7 @@ def command(
     manifest = None
     if processes.is_first:
         manifest = usable_videos(data, split, official_list=official_list, limit=limit, bad_videos=bad_videos)
+        manifest = manifest.separated(label_separator) if label_separator else manifest
     manifest = say_from_first(manifest, processes)
     assert manifest is not None
     bar = counting("judging", len(manifest.videos)) if processes.is_first else contextlib.nullcontext()

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Write clip features of any layer, averaged over space, time and views.
 
-    Example: timelift features run/ videos/ --layer head.fc6 --output fc6.npz
+    Example: timelift features run/ videos/ --layer head.relu6 --output fc6.npz
     """
     from timelift.cli.videos import usable_videos
     from timelift.records.errors import UsageError

@@ -14,6 +14,7 @@ from timelift.cli.common import (
     OfficialList,
     RecipeFile,
     Seed,
+    Separator,
     Settings,
     chosen_recipe,
     counting,
@@ -32,6 +33,7 @@ def command(
     bad_videos: Annotated[str, typer.Option(help="error, exclude or keep-readable.")] = "error",
     validation: Annotated[bool, typer.Option(help="Choose the epoch on validation videos.")] = True,
     official_list: OfficialList = 1,
+    label_separator: Separator = "",
     device: Device = "auto",
     seed: Seed = 0,
     limit: Limit = None,
@@ -64,6 +66,8 @@ def command(
             scanned(data, kept, official_list=official_list, progress=progress, say=talk)
     _wait_for_first(processes.count)
     manifest = scanned(data, kept, official_list=official_list, progress=None, say=lambda line: None)
+    if label_separator:
+        manifest = manifest.separated(label_separator)
     ready = prepared(limited(manifest, limit), policy=bad_videos, select_by_validation=validation)  # type: ignore[arg-type]
     for note in ready.notes:
         talk(note)

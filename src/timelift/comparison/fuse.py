@@ -61,6 +61,10 @@ def check_same_questions(names: Sequence[str], members: Sequence[Predictions]) -
     """
     if len(members) < 2:
         raise UsageError(f"{len(members)} run(s) to fuse: give two or more")
+    if any(member.several for member in members):
+        raise UsageError(
+            "runs on videos that may show several classes are not fused: their scores need no softmax"
+        )
     for name, member in zip(names[1:], members[1:], strict=True):
         what = difference(members[0], member)
         if what:

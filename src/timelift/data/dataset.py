@@ -51,7 +51,7 @@ class TrainClips(Dataset):
         """Say which epoch the next clips are drawn for."""
         self.epoch = epoch
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         """The clip (C, T, H, W) uint8 and its class index.
 
         Under balanced sampling index i + k * len(self) is the k-th repeat of video i, augmented otherwise.
@@ -70,7 +70,7 @@ class TrainClips(Dataset):
         frames = self.frames.frames(video, _indices(video, clip_format, start))
         drawn = transforms.draw(augmentation, clip_format, rng, frames.shape[1:3])
         clip = torch.from_numpy(transforms.apply(drawn, frames))  # (T, H, W, C)
-        return clip.permute(3, 0, 1, 2), self.manifest.label_index(video)
+        return clip.permute(3, 0, 1, 2), target(self.manifest, video)
 
 
 class EvaluationClips(Dataset):
@@ -93,7 +93,7 @@ class EvaluationClips(Dataset):
         """The number of videos."""
         return len(self.manifest.videos)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         """The views (V, C, T, H, W) uint8, clip by clip, and the class index; sliding, V differs by video."""
         video = self.manifest.videos[index]
         clips = view_indices(video, self.recipe)
@@ -102,7 +102,7 @@ class EvaluationClips(Dataset):
         crops = _CROPS[self.recipe.views.crops]
         views = [crops(frames[np.searchsorted(wanted, clip)], self.recipe.clip.size) for clip in clips]
         together = torch.from_numpy(np.concatenate(views))  # (V, T, H, W, C)
-        return together.permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
+        return together.permute(0, 4, 1, 2, 3), target(self.manifest, video)
 
 
 class WholeVideos(Dataset):
@@ -133,14 +133,14 @@ class WholeVideos(Dataset):
         """The number of videos."""
         return len(self.manifest.videos)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         """The views (V, C, T, H, W) uint8 and the class index; T, H and W differ by video."""
         video = self.manifest.videos[index]
         windows = whole_indices(video.frames, self.recipe.clip, self.most_frames)
         wanted = sorted({frame for window in windows for frame in window})
         frames = self.frames.frames(video, wanted)
         views = np.stack([frames[np.searchsorted(wanted, window)] for window in windows])
-        return torch.from_numpy(views).permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
+        return torch.from_numpy(views).permute(0, 4, 1, 2, 3), target(self.manifest, video)
 
 
 def whole_indices(video_frames: int, clip: ClipFormat, most_frames: int) -> list[list[int]]:
@@ -150,6 +150,15 @@ def whole_indices(video_frames: int, clip: ClipFormat, most_frames: int) -> list
         return [every + every[-1:] * (clip.frames - len(every))]
     starts = even_starts(len(every), most_frames, -(-len(every) // most_frames))
     return [every[start : start + most_frames] for start in starts]
+
+
+def target(manifest: Manifest, video: Video) -> int | Tensor:
+    """The class index of a video; where it may show several, (classes,) float of 1 and 0."""
+    if not manifest.separator:
+        return manifest.label_index(video)
+    shown = torch.zeros(len(manifest.classes))
+    shown[list(manifest.targets(video))] = 1.0
+    return shown
 
 
 def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:

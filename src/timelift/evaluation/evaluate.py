@@ -14,11 +14,14 @@ from timelift.records.fusion import Fusion
 
 
 class Clips(Protocol):
-    """The videos of a data set, each as all its views: `clips[i]` is (uint8 (V, C, T, H, W), class index)."""
+    """The videos of a data set, each as all its views: `clips[i]` is (uint8 (V, C, T, H, W), class index).
+
+    Where videos may show several classes: (classes,) of 1 and 0 in place of the index.
+    """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> tuple[Tensor, int]: ...
+    def __getitem__(self, index: int, /) -> tuple[Tensor, int | Tensor]: ...
 
 
 Progress = Callable[[int, int], None]  # (videos done, videos in all)
@@ -71,10 +74,10 @@ def evaluate(
         DataError: if the network answers for other classes, or with something that is not a number.
     """
     _check_same_videos(clips, manifest, batch_views)
-    mine: dict[int, tuple[int, list[Tensor]]] = {}  # video -> its label and its views' logits
+    mine: dict[int, tuple[int | Tensor, list[Tensor]]] = {}  # video -> its label and its views' logits
     with evaluating(model), torch.inference_mode():
         for block in share.of(len(clips), batch_views):
-            labels_of: dict[int, int] = {}
+            labels_of: dict[int, int | Tensor] = {}
             rows: dict[int, list[Tensor]] = {video: [] for video in block}
             for owners, views in in_batches(_views(clips, block, labels_of, progress), batch_views):
                 logits = model(normalise(views.to(device))).float().cpu()  # (B, classes)
@@ -83,7 +86,7 @@ def evaluate(
                     rows[owner].append(row)
             mine |= {video: (labels_of[video], rows[video]) for video in block}
     judged = {video: answer for part in share.gather(mine) for video, answer in part.items()}
-    labels = np.array([judged[video][0] for video in range(len(clips))], dtype=np.int64)
+    labels = np.array([np.asarray(judged[video][0]) for video in range(len(clips))]).astype(np.int64)
     per_video = [judged[video][1] for video in range(len(clips))]
     _check_labels(labels, manifest)
     return Predictions(
@@ -133,7 +136,7 @@ def padded(per_video: list[list[Tensor]]) -> np.ndarray:
 
 
 def _views(
-    clips: Clips, block: range, labels: dict[int, int], progress: Progress | None
+    clips: Clips, block: range, labels: dict[int, int | Tensor], progress: Progress | None
 ) -> Iterator[tuple[int, Tensor]]:
     for index in block:
         views, labels[index] = clips[index]
@@ -176,8 +179,10 @@ def _check_answer(logits: Tensor, owners: list[int], manifest: Manifest) -> None
 
 def _check_labels(labels: np.ndarray, manifest: Manifest) -> None:
     for video, label in zip(manifest.videos, labels, strict=True):
-        if manifest.label_index(video) != label:
+        came = tuple(np.flatnonzero(label)) if label.ndim else (int(label),)
+        if set(came) != set(manifest.targets(video)):
+            one, other = (", ".join(map(str, sorted(of))) for of in (came, manifest.targets(video)))
             raise UsageError(
-                f"{video.path} came with class {label}, but its label {video.label!r} is class "
-                f"{manifest.label_index(video)} of the manifest: clips and manifest stand in different orders"
+                f"{video.path} came with class {one}, but its label {video.label!r} is class "
+                f"{other} of the manifest: clips and manifest stand in different orders"
             )

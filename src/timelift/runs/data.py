@@ -91,7 +91,8 @@ def _renamed(video: Video, old: str, new: str) -> Video:
 
 def _both_sides(manifest: Manifest) -> Manifest:
     for side in ("train", "test"):
-        counts = Counter(video.label for video in manifest.videos if video.split == side)
+        shown = (manifest.names_of(video) for video in manifest.videos if video.split == side)
+        counts = Counter(name for names in shown for name in names)
         empty = [name for name in manifest.classes if not counts[name]]
         if empty:
             raise DataError(f"class {empty[0]!r} has no {side} video: give it one, or leave the class out")

@@ -105,10 +105,15 @@ def with_classes_of(
     Raises:
         DataError: naming the classes that the run was not trained on.
     """
-    shown = {video.label for video in manifest.videos}
+    if model.several_labels != bool(manifest.separator):
+        told = (
+            "may show several classes: give --label-separator" if model.several_labels else "shows one class"
+        )
+        raise UsageError(f"{folder} was trained on videos of which each {told}")
+    shown = {name for video in manifest.videos for name in manifest.names_of(video)}
     unknown = sorted(shown - set(model.classes))
     if unknown:
-        count = sum(video.label in unknown for video in manifest.videos)
+        count = sum(not set(unknown).isdisjoint(manifest.names_of(video)) for video in manifest.videos)
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise DataError(
             f"{folder} was not trained on {', '.join(map(repr, unknown[:5]))}{more}, which {count} of "

@@ -17,7 +17,14 @@ _STARTS = ("weights", "encoder")  # a system's options that name files to start 
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 
 
-def save(model: nn.Module, variant: str, classes: tuple[str, ...], clip: ClipFormat, folder: Path) -> None:
+def save(
+    model: nn.Module,
+    variant: str,
+    classes: tuple[str, ...],
+    clip: ClipFormat,
+    folder: Path,
+    several_labels: bool = False,
+) -> None:
     """Write what `load` needs: weights.safetensors and model.json, each whole or not at all.
 
     clip: with its mean and std resolved.
@@ -30,6 +37,7 @@ def save(model: nn.Module, variant: str, classes: tuple[str, ...], clip: ClipFor
     with whole(folder / WEIGHTS) as partial:
         save_file(_without_sharing(tensors), partial)
     told = {"variant": variant, "classes": list(classes), "clip": dataclasses.asdict(clip)}
+    told |= {"several_labels": True} if several_labels else {}
     write_text_whole(folder / MODEL, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -53,6 +61,7 @@ def load(folder: Path | str) -> VideoModel:
     )
     model.load_state_dict(load_file(folder / WEIGHTS))
     model.classes = tuple(told["classes"])
+    model.several_labels = told.get("several_labels", False)
     model.transform = ClipTransform(clip, Normalise(clip.mean, clip.std))  # type: ignore[arg-type]
     return model.eval()
 

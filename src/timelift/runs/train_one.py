@@ -14,7 +14,7 @@ from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import latency, multiply_adds, parameters
 from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
-from timelift.evaluation.metrics import summary, top_k
+from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run
@@ -35,6 +35,8 @@ from timelift.training.starts import paired_start, start_digest
 from timelift.variants import build_variant, parse_variant
 
 VALIDATION = "acc/top1/validation"  # of the chosen weights; a run made for a choice has no other metric
+
+SEVERAL_VALIDATION = "map/validation"  # in its place where a video may show several classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +71,16 @@ def train_one(
     test = cell.data.manifest.of_split("test")
     predictions = judge.predictions(trained.model, test)
     metrics = summary(predictions)
-    if cell.time_check:
+    if cell.time_check and not predictions.several:
         metrics |= judge.time_use(trained.model, test, predictions)
-    metrics |= _validated(trained.result)
+    metrics |= _validated(trained.result, SEVERAL_VALIDATION if predictions.several else VALIDATION)
     val = cell.data.manifest.of_split("val")
     validation = judge.predictions(trained.model, val) if val.videos else None
     if not processes.is_first:
         return None
     run = _with_cost(_record(cell, trained, metrics, started), trained.model)
-    save(trained.model, trained.variant, run.classes, run.recipe.clip, folder)
+    several = bool(cell.data.manifest.separator)
+    save(trained.model, trained.variant, run.classes, run.recipe.clip, folder, several)
     write_text_whole(folder / "receipt.txt", f"{trained.model.receipt}\n")
     store_run(run, predictions, folder, validation)
     discard_checkpoint(folder)
@@ -131,9 +134,16 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
         keep_best=cell.data.selection == "validation",
         device=cell.device,
         progress=progress,
-        labels=[manifest.label_index(video) for video in manifest.of_split("train").videos],
+        clip_labels=_labels(manifest.of_split("train")),
     )
     return Fitted(str(variant), model, recipe, judge, started_at, result)
+
+
+def _labels(manifest: Manifest) -> list[int] | None:
+    """One a video; None where a video may show several classes."""
+    if manifest.separator:
+        return None
+    return [manifest.label_index(video) for video in manifest.videos]
 
 
 def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: float) -> Run:
@@ -160,10 +170,10 @@ def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: flo
     )
 
 
-def _validated(result: TrainResult) -> dict[str, float]:
+def _validated(result: TrainResult, name: str) -> dict[str, float]:
     """The validation accuracy of the chosen weights, where there are validation videos."""
     accuracy = next(row.validation_accuracy for row in result.history if row.epoch == result.best_epoch)
-    return {} if accuracy is None else {VALIDATION: accuracy}
+    return {} if accuracy is None else {name: accuracy}
 
 
 def _with_cost(run: Run, model: VideoModel) -> Run:
@@ -212,8 +222,10 @@ class Judge:
         return self._evaluate(model, clips, manifest)
 
     def accuracy(self, model: nn.Module, manifest: Manifest) -> float:
-        """Top-1, video level."""
+        """Top-1, video level; mean average precision where a video may show several classes."""
         found = self.predictions(model, manifest)
+        if found.several:
+            return mean_average_precision(found.scores(), found.labels)
         return top_k(found.scores(), found.labels, 1)
 
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:

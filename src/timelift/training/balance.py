@@ -17,7 +17,7 @@ def check_labels(choices: Optimisation, labels: Sequence[int] | None, clips: int
     """
     for name in ("sampling", "class_weights"):
         if getattr(choices, name) == "balanced" and (labels is None or len(labels) != clips):
-            told = "none" if labels is None else str(len(labels))
+            told = "none (several classes a clip have none)" if labels is None else str(len(labels))
             raise UsageError(
                 f"recipe: training.{name} is 'balanced', which needs the label of each of the {clips} "
                 f"training clips, and {told} came"

@@ -60,7 +60,7 @@ def train(
     progress: Callable[[ProgressEvent], None] | None = None,
     workers: int = 0,
     checkpoint_minutes: float = 10.0,
-    labels: Sequence[int] | None = None,
+    clip_labels: Sequence[int] | None = None,
 ) -> TrainResult:
     """Train the model on the clips as the recipe says, and leave it with the chosen weights, in eval mode.
 
@@ -70,8 +70,8 @@ def train(
     model: float clips (B, C, T, H, W) -> logits (B, K); changed in place. clips: training clips only.
     groups: parameter name -> "new" | "lifted" | "kept". normalise: uint8 batch on the device -> float batch.
     validate: (model in eval mode, epoch from 1) -> accuracy. keep_best: the weights of the best validated
-    epoch are the answer; otherwise, and without validation, the last epoch's. labels: of the clips in order,
-    for choices that balance classes.
+    epoch are the answer; otherwise, and without validation, the last epoch's. clip_labels: of all clips,
+    in order, for choices that balance classes.
 
     Raises:
         UsageError: for choices that cannot be, parameters without a group, or another run's checkpoint.
@@ -80,7 +80,7 @@ def train(
     """
     choices = recipe.training
     check_choices(choices, has_validation=validate is not None)
-    check_labels(choices, labels, len(clips))
+    check_labels(choices, clip_labels, len(clips))
     groups = complete_groups(model, groups)
     learning = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
     check_something_learns(learning, groups, choices)
@@ -101,8 +101,8 @@ def train(
         batch = choices.batch_size * processes.count
         least = smallest * processes.count if smallest > 1 else 1
         batches = epoch_batches(len(clips), batch, least, seed, epoch)
-        if choices.sampling == "balanced" and labels is not None:
-            batches = balanced_batches(batches, labels, seed, epoch)
+        if choices.sampling == "balanced" and clip_labels is not None:
+            batches = balanced_batches(batches, clip_labels, seed, epoch)
         if choices.reshuffle == "step":
             batches = drawn_anew(batches, seed, epoch)
         return optimiser_steps(batches, choices.accumulate)
@@ -117,8 +117,8 @@ def train(
         notes.append(f"warm-up lasts all {budget.epochs} epoch(s): the learning rate only rises")
 
     weights = None  # (classes,), of a clip's loss
-    if choices.class_weights == "balanced" and labels is not None:
-        weights = balanced_weights(labels).to(device)
+    if choices.class_weights == "balanced" and clip_labels is not None:
+        weights = balanced_weights(clip_labels).to(device)
 
     # what moves: all of it is in the checkpoint
     optimizer = build_optimizer(model, groups, choices)

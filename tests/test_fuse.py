@@ -18,14 +18,15 @@ from timelift.comparison.fuse import (
 )
 from timelift.comparison.fused_row import FusedRow
 from timelift.comparison.over_videos import interval_over_videos
-from timelift.comparison.study import continue_study
+from timelift.comparison.study import Study, continue_study
 from timelift.comparison.study_file import parse_study, write_study
 from timelift.evaluation.svm import fit_svm, on_unit_sphere, svm_logits
-from timelift.records import Predictions, Recipe, Run, UsageError
+from timelift.records import Manifest, Predictions, Recipe, Run, UsageError, Video
 from timelift.records.predictions import read_predictions, softmax, write_predictions
 from timelift.records.run import read_run, write_run
+from timelift.runs.data import PreparedData
 from timelift.runs.fuse import fuse, read_fuser, read_member, write_fused
-from timelift.runs.fused_rows import fused_seeds
+from timelift.runs.fused_rows import check_fused_rows, fused_seeds
 from videos_tiny import untimed_table, write_net, write_videos
 
 CLASSES = ("a", "b", "c")
@@ -299,3 +300,14 @@ def test_a_study_judges_a_fused_row_as_any_other(tmp_path, capsys):
         "machine",
     }
     assert table["both"]["runs"] == "3"
+
+
+def test_a_machine_without_validation_videos_is_refused_before_the_first_run():
+    videos = tuple(Video(f"{split}/{label}", label, split) for split in ("train", "test") for label in "ab")
+    study = Study("s", "d", ("x", "y"), fused=(FusedRow("machine", ("x", "y"), "svm"),))
+    without = PreparedData(Manifest("/", ("a", "b"), videos), "last epoch", ())
+    with pytest.raises(UsageError, match=r"none shows 'a'; give validation videos"):
+        check_fused_rows(study, without)
+    val = tuple(dataclasses.replace(video, split="val") for video in videos[:2])
+    check_fused_rows(study, PreparedData(Manifest("/", ("a", "b"), (*videos, *val)), "validation", ()))
+    check_fused_rows(dataclasses.replace(study, fused=()), without)

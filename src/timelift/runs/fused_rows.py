@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from timelift.comparison.fused_row import FusedRow
-from timelift.records import Predictions, Run
+from timelift.comparison.study import Study
+from timelift.records import Predictions, Run, UsageError
 from timelift.records.predictions import VALIDATION_PREDICTIONS, read_predictions
+from timelift.runs.data import PreparedData
 from timelift.runs.fuse import Member, fuse, fused_record
 
 Answered = tuple[Run, Predictions]
@@ -31,6 +33,22 @@ def fused_seeds(
         for (run, answers), folder in zip(runs, given, strict=True)
     ]
     return [_fused(row, of_seed) for of_seed in at_each_seed(row.of, members)]
+
+
+def check_fused_rows(study: Study, data: PreparedData) -> None:
+    """Refuse a support vector machine where there is nothing to fit it on.
+
+    Raises:
+        UsageError: if there are no validation videos of every class.
+    """
+    shown = {video.label for video in data.manifest.videos if video.split == "val"}
+    missing = [name for name in data.manifest.classes if name not in shown]
+    for row in study.fused:
+        if row.method == "svm" and missing:
+            raise UsageError(
+                f"fused.{row.name}.method: a support vector machine is fitted on validation videos, and none "
+                f"shows {missing[0]!r}; give validation videos of every class, or take mean, sum or weighted"
+            )
 
 
 def at_each_seed(variants: Sequence[str], members: Sequence[Member]) -> Iterator[list[Member]]:

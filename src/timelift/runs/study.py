@@ -20,7 +20,7 @@ from timelift.records.run import read_run
 from timelift.runs.budgets import state_budgets, without_budget
 from timelift.runs.data import scanned
 from timelift.runs.early_stop import check_early_stop, open_rounds
-from timelift.runs.fused_rows import fused_seeds
+from timelift.runs.fused_rows import check_fused_rows, fused_seeds
 from timelift.runs.one_cell import SCANNED, study_data, study_frames
 from timelift.runs.probe_one import probed_network
 from timelift.runs.select_one import add_selection_runs
@@ -128,6 +128,7 @@ def prepare_study(
     )
     data = study_data(study, folder)
     check_early_stop(study, data)
+    check_fused_rows(study, data)
     for note in data.notes:
         say(note)
     _, why = study_frames(study, data, progress=decoding)
@@ -208,6 +209,10 @@ def _finished_at(condition: Condition, study: Study, store: Store, cells: Sequen
         made = fused_seeds(row, runs, folders)
         runs += made
         folders += [store.folder / "fused" / slug(f"{condition} {row.name}") / f"{r.seed}" for r, _ in made]
+    stopped = {g.variant: g.why for g in gates(store) if g.stopped and g.condition == str(condition)}
+    stopped |= {
+        row.name: f"as {one}: {stopped[one]}" for row in study.fused for one in row.of if one in stopped
+    }
     return Finished(
         condition=condition,
         study=study.at(condition),
@@ -217,7 +222,7 @@ def _finished_at(condition: Condition, study: Study, store: Store, cells: Sequen
         predictions=tuple(answers for _, answers in runs),
         failed=tuple(cell for cell in own if cell.state == "failed"),
         open=sum(cell.state in ("new", "running") for cell in own),
-        stopped={g.variant: g.why for g in gates(store) if g.stopped and g.condition == str(condition)},
+        stopped=stopped,
     )
 
 

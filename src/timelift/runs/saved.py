@@ -36,8 +36,9 @@ def save(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole(folder / WEIGHTS) as partial:
         save_file(_without_sharing(tensors), partial)
-    told = {"variant": variant, "classes": list(classes), "clip": dataclasses.asdict(clip)}
-    told |= {"several_labels": True} if several_labels else {}
+    told: dict[str, object] = {"variant": variant, "classes": list(classes), "clip": dataclasses.asdict(clip)}
+    if several_labels:
+        told["several_labels"] = True
     write_text_whole(folder / MODEL, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -34,7 +34,7 @@ class _OfEpoch(Dataset):
         self.clips = clips
         self.epoch = -1
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | TimeliftError:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int | Tensor] | TimeliftError:
         epoch, index = key
         if epoch != self.epoch:
             self.clips.set_epoch(epoch)

@@ -58,7 +58,7 @@ ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
         "timelift.report.ranks",
     },
     "jinja2": {"timelift.report"},
-    "sklearn": {"timelift.evaluation.probe"},
+    "sklearn": {"timelift.evaluation.probe", "timelift.evaluation.svm"},
     "ray": {"timelift.runs.on_ray"},
     "typer": {"timelift.cli"},
     "torch.utils.tensorboard": {"timelift.training.board"},

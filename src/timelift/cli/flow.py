@@ -43,7 +43,7 @@ def command(
     with counting(method, len(manifest.videos)) as progress:
         flow = make_flow(manifest, output, settings, workers=workers, progress=progress)
     for video in [v for v in flow.videos if v.status != "ok"][:20]:
-        say(f"{video.status}: {video.path}: {video.reason}")
+        say(f"{video.status}: {video.name}: {video.reason}")
     for status, count in sorted(Counter(video.status for video in flow.videos).items()):
         print(f"{count} {status}")
     told = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())

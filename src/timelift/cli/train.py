@@ -15,6 +15,7 @@ from timelift.cli.common import (
     OfficialList,
     RecipeFile,
     Seed,
+    Separator,
     Settings,
     chosen_recipe,
     counting,
@@ -34,6 +35,7 @@ def command(
     allow_leaks: AllowLeaks = False,
     validation: Annotated[bool, typer.Option(help="Choose the epoch on validation videos.")] = True,
     official_list: OfficialList = 1,
+    label_separator: Separator = "",
     device: Device = "auto",
     seed: Seed = 0,
     limit: Limit = None,
@@ -66,6 +68,8 @@ def command(
             scanned(data, kept, official_list=official_list, progress=progress, say=talk)
     _wait_for_first(processes.count)
     manifest = scanned(data, kept, official_list=official_list, progress=None, say=lambda line: None)
+    if label_separator:
+        manifest = manifest.separated(label_separator)
     ready = prepared(
         limited(manifest, limit),
         policy=bad_videos,  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin
 
 from timelift.comparison.axes import AtKey, Axes, Condition, Grid, filled, placeholders, points, with_fields
 from timelift.comparison.early_stop import EarlyStop
+from timelift.comparison.fused_row import FusedRow
 from timelift.comparison.looks import Spending
 from timelift.comparison.published import Published
 from timelift.records.errors import UsageError
@@ -50,6 +51,7 @@ class Study:
     early_stop: EarlyStop | None = None  # of hopeless variants, by validation videos; None: every run is made
     seconds: float | None = None  # of training, in place of epochs: as many steps as a variant takes in them
     recipe: Recipe = field(default_factory=Recipe)
+    fused: tuple[FusedRow, ...] = ()  # further rows, judged as variants are
     published: Published | None = None  # to stand beside in the report; may change at any time
 
     def __post_init__(self):
@@ -259,6 +261,7 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         videos_per_class=_together(stored.videos_per_class, wanted.videos_per_class),
         axes=tuple((name, _union(values, dict(wanted.axes)[name])) for name, values in stored.axes),
         early_stop=wanted.early_stop,
+        fused=_union(stored.fused, wanted.fused),
         grid=dataclasses.replace(stored.grid, of=_union(stored.grid.of, wanted.grid.of)),
         published=wanted.published,
     )
@@ -277,7 +280,7 @@ def _together(there: int | tuple[int, ...] | None, further: int | tuple[int, ...
 
 def _differences(stored: Study, wanted: Study) -> list[str]:
     free = {"name", "variants", "seeds", "max_seeds", "linear_probe", "data", "recipe", "baseline"}
-    free |= {"videos_per_class", "axes", "grid", "published", "early_stop"}
+    free |= {"videos_per_class", "axes", "grid", "published", "early_stop", "fused"}
     found = []
     if os.path.realpath(stored.data) != os.path.realpath(wanted.data):
         found.append(f"data = {stored.data!r}, not {wanted.data!r}")

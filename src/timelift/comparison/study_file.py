@@ -10,6 +10,7 @@ from pathlib import Path
 
 from timelift.comparison.axes import AtKey, Axes, Grid, read_axes, spread
 from timelift.comparison.early_stop import EarlyStop
+from timelift.comparison.fused_row import FusedRow, read_fused
 from timelift.comparison.published import Published, read_published
 from timelift.comparison.study import Study, check_axes, check_kind, kind_checked
 from timelift.records.errors import DataError, UsageError
@@ -59,6 +60,7 @@ def _study(values: dict, path: Path) -> Study:
     given["variants"] = spread(given["variants"], axes)  # type: ignore[arg-type]
     given["axes"] = tuple((name, of) for name, of in axes if not _is_of_variants(name, values["variants"]))
     given["early_stop"] = _early_stop(values["early_stop"]) if "early_stop" in values else None
+    given["fused"] = read_fused(values.get("fused", {}), given["variants"])  # type: ignore[arg-type]
     study = Study(**given, grid=_grid(values.get("grid", {})), recipe=parse_recipe(recipe))  # type: ignore[arg-type]
     check_axes(study)
     if "published" in values:
@@ -68,7 +70,7 @@ def _study(values: dict, path: Path) -> Study:
     return study
 
 
-_TABLES = ("recipe", "axes", "grid", "early_stop", "published")
+_TABLES = ("recipe", "axes", "grid", "early_stop", "fused", "published")
 
 
 def _is_of_variants(name: str, variants: list[str]) -> bool:
@@ -148,6 +150,8 @@ def study_to_toml(study: Study, folder: Path | None = None) -> str:
         lines += ["", "[grid]", f"runs = {study.grid.runs}", *_axes_lines("", study.grid.axes)]
         for variant, where, axes in study.grid.of:
             lines += _axes_lines(f"grid.{_toml(variant)}" + (f".{_toml(where)}" if where else ""), axes)
+    for row in study.fused:
+        lines += _fused_lines(row)
     lines += _published_lines(study.published)
     for table, fields in recipe_to_dict(study.recipe).items():
         lines += ["", f"[recipe.{table}]"]
@@ -159,6 +163,17 @@ def _axes_lines(table: str, axes: Axes) -> list[str]:
     if not axes:
         return []
     return [*(["", f"[{table}]"] if table else []), *(f"{_toml(name)} = {_toml(of)}" for name, of in axes)]
+
+
+def _fused_lines(row: FusedRow) -> list[str]:
+    weights = [f"weights = {_toml(row.weights)}"] if row.weights else []
+    return [
+        "",
+        f"[fused.{_toml(row.name)}]",
+        f"of = {_toml(row.of)}",
+        f"method = {_toml(row.method)}",
+        *weights,
+    ]
 
 
 def _published_lines(published: Published | None) -> list[str]:

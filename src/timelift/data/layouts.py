@@ -181,18 +181,3 @@ def _check(source: Path, manifest: Manifest) -> None:
         seen.add(video.name)
     if len(manifest.classes) < 2:
         raise DataError(f"{source} has one class only ({manifest.classes[0]}); wanted two or more")
-    _check_known_classes(source, manifest)
-
-
-def _check_known_classes(source: Path, manifest: Manifest) -> None:
-    """Where there are training videos, no other split has a class that they lack."""
-    labels: dict[str, set[str]] = {}
-    for video in manifest.videos:
-        labels.setdefault(video.split, set()).add(video.label)
-    for split in ("val", "test"):
-        unknown = sorted(labels.get(split, set()) - labels["train"]) if "train" in labels else []
-        if unknown:
-            raise DataError(
-                f"{source}: {', '.join(map(repr, unknown))} in {split}, but not in train: no network can "
-                "learn a class that it never sees. Mend the names, or leave these videos out"
-            )

@@ -32,10 +32,14 @@ def clip_indices(
     if not 0 <= start < video_frames:
         raise ValueError(f"start {start} is not a frame of a video of {video_frames} frames")
     span = clip_span(frames_per_clip, frame_stride)
-    latest = video_frames - 1
     inside = list(range(start, min(start + span, video_frames), frame_stride))
     firsts = inside + [inside[-1]] * (frames_per_clip - len(inside))
-    return [min(first + k, latest) for first in firsts for k in range(stack)]
+    return in_stacks(firsts, stack, video_frames)
+
+
+def in_stacks(firsts: list[int], stack: int, video_frames: int) -> list[int]:
+    """So many frames in a row from each of these; past the video's end, its last frame."""
+    return [min(first + k, video_frames - 1) for first in firsts for k in range(stack)]
 
 
 def latest_start(video_frames: int, span: int) -> int:

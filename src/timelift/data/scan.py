@@ -167,11 +167,12 @@ def _line(video: Video) -> str:
 
 def _no_class_lost(before: Manifest, after: Manifest) -> None:
     """Every class keeps videos in every part (train, test ...) in which it had some."""
-    left = {(video.split, video.label) for video in after.videos}
+    left = {(video.split, name) for video in after.videos for name in after.names_of(video)}
     for video in before.videos:
-        if (video.split, video.label) not in left:
+        lost = [name for name in before.names_of(video) if (video.split, name) not in left]
+        if lost:
             part = f" in {video.split}" if video.split else ""
             raise DataError(
-                f"class {video.label!r} has no usable video left{part}: {_line(video)}. "
+                f"class {lost[0]!r} has no usable video left{part}: {_line(video)}. "
                 "Mend its videos, or take the class out"
             )

@@ -94,6 +94,10 @@ class Optimisation:
     validate_every: int = 1  # epochs between validations; the last epoch is always validated
     batch_size: int = 8  # clips a step and process
     reshuffle: Literal["epoch", "step"] = "epoch"  # step: batches are drawn anew, and do not part an epoch
+    sampling: Literal["all", "balanced"] = "all"  # of an epoch: every clip once; or every class as often
+    class_weights: Literal["none", "balanced"] = (
+        "none"  # balanced: a clip's loss counts 1 / clips of its class
+    )
     accumulate: int = 1  # batches an optimiser step
     freeze_lifted_steps: int = 0  # optimiser steps until the group thaws
     freeze_kept_steps: int = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from timelift.records.errors import DataError
+from timelift.records.errors import DataError, UsageError
 from timelift.records.whole import write_text_whole
 
 LEAKS_ALLOWED = "leaks were allowed"  # how the note begins that every report of such data has
@@ -63,19 +63,55 @@ class Video:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The videos of a data set, with the root of their paths and the class names (index = position)."""
+    """The videos of a data set, with the root of their paths and the class names (index = position).
+
+    separator: stands between the classes of a video that shows several, as "|"; "" where each shows one.
+    """
 
     root: str
     classes: tuple[str, ...]
     videos: tuple[Video, ...]
+    separator: str = ""
 
     def full_path(self, video: Video) -> Path:
         """Where the video lies on this machine."""
         return Path(self.root) / video.path
 
     def label_index(self, video: Video) -> int:
-        """The class index of a video, from 0."""
+        """The class index of a video, from 0.
+
+        Raises:
+            UsageError: where videos show several classes.
+        """
+        if self.separator:
+            raise UsageError(f"{video.path} may show several classes ({video.label!r}); one is wanted here")
         return self.classes.index(video.label)
+
+    def names_of(self, video: Video) -> tuple[str, ...]:
+        """The classes that a video shows, each once."""
+        if not self.separator:
+            return (video.label,)
+        parts = (part.strip() for part in video.label.split(self.separator))
+        return tuple(dict.fromkeys(part for part in parts if part))
+
+    def targets(self, video: Video) -> tuple[int, ...]:
+        """The indices of the classes that a video shows."""
+        return tuple(self.classes.index(name) for name in self.names_of(video))
+
+    def separated(self, separator: str) -> "Manifest":
+        """The same videos with labels that hold several classes, as "run|jump" with "|".
+
+        Raises:
+            DataError: if no label holds the separator, or the classes are fewer than two.
+        """
+        several = dataclasses.replace(self, separator=separator)
+        classes = tuple(sorted({name for video in self.videos for name in several.names_of(video)}))
+        if not any(separator in video.label for video in self.videos) or len(classes) < 2:
+            raise DataError(
+                f"no label holds {separator!r}, which should stand between the classes of one video: "
+                f"the first is {self.videos[0].label!r}"
+            )
+        return dataclasses.replace(several, classes=classes)
 
     def of_split(self, split: str) -> "Manifest":
         """The videos of one split, with the same classes."""

@@ -1,7 +1,6 @@
 """From what the user gave to the videos that every run sees: found, scanned once, judged once, split once."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +108,19 @@ def _renamed(video: Video, old: str, new: str) -> Video:
 
 
 def _both_sides(manifest: Manifest) -> Manifest:
+    """The manifest, if train and test have every class that there is."""
+    shown: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
+    for video in manifest.videos:
+        shown[video.split] |= set(manifest.names_of(video))
+    for side in ("val", "test"):
+        unknown = sorted(shown[side] - shown["train"])
+        if unknown:
+            raise DataError(
+                f"{', '.join(map(repr, unknown))} in {side}, but not in train: no network can learn a class "
+                "that it never sees. Mend the names, or leave these videos out"
+            )
     for side in ("train", "test"):
-        counts = Counter(video.label for video in manifest.videos if video.split == side)
-        empty = [name for name in manifest.classes if not counts[name]]
+        empty = [name for name in manifest.classes if name not in shown[side]]
         if empty:
             raise DataError(f"class {empty[0]!r} has no {side} video: give it one, or leave the class out")
     return manifest

@@ -170,7 +170,7 @@ def _cost(manifest: Manifest, recipe: Recipe, timed: Timed, seconds: float | Non
         steps=budget.steps,
         step=timed.step,
         tried=trained + val * timed.video,
-        judged=trained + test * timed.video,
+        judged=trained + (val + test) * timed.video,  # val again, with the chosen weights
         disordered=3 * test * timed.video,
     )
 

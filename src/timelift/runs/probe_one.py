@@ -95,7 +95,7 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
         multiply_adds=multiply_adds(OnFrames(image), (clip.in_channels, clip.frames, clip.size, clip.size)),
         notes=("deterministic: its spread over runs is that of the training videos",),
     )
-    store_run(run, predictions, folder)
+    store_run(run, predictions, folder, None)
     return run
 
 

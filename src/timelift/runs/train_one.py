@@ -13,12 +13,12 @@ from torch import nn
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import latency, multiply_adds, parameters
-from timelift.evaluation.evaluate import Clips, evaluate
-from timelift.evaluation.metrics import summary, top_k
+from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
+from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run
-from timelift.records.predictions import write_predictions
+from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, write_predictions
 from timelift.records.run import WAITING, write_run
 from timelift.records.whole import write_text_whole
 from timelift.runs.data import PreparedData
@@ -26,7 +26,7 @@ from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.saved import save
 from timelift.runs.surroundings import hardware, versions
 from timelift.training.checkpoint import discard_checkpoint
-from timelift.training.distributed import join_processes
+from timelift.training.distributed import Processes, gather, join_processes
 from timelift.training.logs import ProgressEvent
 from timelift.training.loop import train
 from timelift.training.order import epoch_batches
@@ -35,6 +35,8 @@ from timelift.training.starts import paired_start, start_digest
 from timelift.variants import build_variant, parse_variant
 
 VALIDATION = "acc/top1/validation"  # of the chosen weights; a run made for a choice has no other metric
+
+SEVERAL_VALIDATION = "map/validation"  # in its place where a video may show several classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,25 +59,30 @@ def train_one(
 ) -> Run | None:
     """Train, judge and store; an interrupted run goes on from its checkpoint.
 
-    Under torchrun all processes train, and the first one judges and stores: the others get None.
+    Under torchrun all processes train and judge their share, and the first one stores: the others get None.
 
     The seed gives the start of what is drawn at random, the order and the augmentation: the same for every
     variant where shapes agree. The test videos are judged once, after the weights are chosen.
     """
     trained = fit(cell, folder, progress)
-    if not join_processes(cell.device).is_first:
-        return None
+    processes = join_processes(cell.device)
+    judge = dataclasses.replace(trained.judge, share=share_of(processes))
     started = time.perf_counter()
     test = cell.data.manifest.of_split("test")
-    predictions = trained.judge.predictions(trained.model, test)
+    predictions = judge.predictions(trained.model, test)
     metrics = summary(predictions)
-    if cell.time_check:
-        metrics |= trained.judge.time_use(trained.model, test, predictions)
-    metrics |= _validated(trained.result)
+    if cell.time_check and not predictions.several:
+        metrics |= judge.time_use(trained.model, test, predictions)
+    metrics |= _validated(trained.result, SEVERAL_VALIDATION if predictions.several else VALIDATION)
+    val = cell.data.manifest.of_split("val")
+    validation = judge.predictions(trained.model, val) if val.videos else None
+    if not processes.is_first:
+        return None
     run = _with_cost(_record(cell, trained, metrics, started), trained.model)
-    save(trained.model, trained.variant, run.classes, run.recipe.clip, folder)
+    several = bool(cell.data.manifest.separator)
+    save(trained.model, trained.variant, run.classes, run.recipe.clip, folder, several)
     write_text_whole(folder / "receipt.txt", f"{trained.model.receipt}\n")
-    store_run(run, predictions, folder)
+    store_run(run, predictions, folder, validation)
     discard_checkpoint(folder)
     return run
 
@@ -127,8 +134,16 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
         keep_best=cell.data.selection == "validation",
         device=cell.device,
         progress=progress,
+        clip_labels=_labels(manifest.of_split("train")),
     )
     return Fitted(str(variant), model, recipe, judge, started_at, result)
+
+
+def _labels(manifest: Manifest) -> list[int] | None:
+    """One a video; None where a video may show several classes."""
+    if manifest.separator:
+        return None
+    return [manifest.label_index(video) for video in manifest.videos]
 
 
 def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: float) -> Run:
@@ -159,10 +174,10 @@ def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: flo
     )
 
 
-def _validated(result: TrainResult) -> dict[str, float]:
+def _validated(result: TrainResult, name: str) -> dict[str, float]:
     """The validation accuracy of the chosen weights, where there are validation videos."""
     accuracy = next(row.validation_accuracy for row in result.history if row.epoch == result.best_epoch)
-    return {} if accuracy is None else {VALIDATION: accuracy}
+    return {} if accuracy is None else {name: accuracy}
 
 
 def _with_cost(run: Run, model: VideoModel) -> Run:
@@ -171,10 +186,15 @@ def _with_cost(run: Run, model: VideoModel) -> Run:
     return dataclasses.replace(run, multiply_adds=multiply_adds(model, shape), latency=latency(model, shape))
 
 
-def store_run(run: Run, predictions: Predictions, folder: Path) -> None:
-    """Predictions first, run.json last: a folder with run.json is a finished run."""
+def store_run(run: Run, predictions: Predictions, folder: Path, validation: Predictions | None) -> None:
+    """Predictions first, run.json last: a folder with run.json is a finished run.
+
+    validation: of the validation videos by the chosen weights, for what is fitted on them later (`fuse`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    write_predictions(predictions, folder / "predictions.npz")
+    write_predictions(predictions, folder / PREDICTIONS)
+    if validation is not None:
+        write_predictions(validation, folder / VALIDATION_PREDICTIONS)
     write_run(run, folder)
 
 
@@ -198,6 +218,7 @@ class Judge:
     frames: FrameSource
     normalise: Normalise
     device: torch.device
+    share: Share = ALONE  # of several processes; all of them must call
 
     def predictions(self, model: nn.Module, manifest: Manifest) -> Predictions:
         """Of every video, once."""
@@ -205,8 +226,10 @@ class Judge:
         return self._evaluate(model, clips, manifest)
 
     def accuracy(self, model: nn.Module, manifest: Manifest) -> float:
-        """Top-1, video level."""
+        """Top-1, video level; mean average precision where a video may show several classes."""
         found = self.predictions(model, manifest)
+        if found.several:
+            return mean_average_precision(found.scores(), found.labels)
         return top_k(found.scores(), found.labels, 1)
 
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:
@@ -219,5 +242,17 @@ class Judge:
         return time_use(ordered, *others).metrics()
 
     def _evaluate(self, model: nn.Module, clips: Clips, manifest: Manifest) -> Predictions:
-        fusion = self.recipe.views.fusion
-        return evaluate(model, clips, manifest, normalise=self.normalise, device=self.device, fusion=fusion)
+        return evaluate(
+            model,
+            clips,
+            manifest,
+            normalise=self.normalise,
+            device=self.device,
+            fusion=self.recipe.views.fusion,
+            share=self.share,
+        )
+
+
+def share_of(processes: Processes) -> Share:
+    """What one of the processes that torchrun started judges."""
+    return Share(processes.rank, processes.count, lambda mine: gather(mine, processes))

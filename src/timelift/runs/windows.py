@@ -10,7 +10,7 @@ from timelift.data.sampling import clip_indices, clip_span, sliding_starts
 from timelift.evaluation.predict import Answer, top_answers
 from timelift.lifting import VideoModel
 from timelift.records import DataError
-from timelift.records.predictions import softmax
+from timelift.records.predictions import sigmoid, softmax
 
 _FRAMES_AT_ONCE = 2048  # decoded and held in memory together
 
@@ -32,6 +32,7 @@ def answers_over_time(
     clip = transform.clip
     span = clip_span(clip.frames, clip.stride, clip.stack)
     starts = sliding_starts(facts.frames, span, window_stride or span)
+    probabilities = sigmoid if model.several_labels else softmax
     scores = []
     windows = [clip_indices(facts.frames, clip.frames, clip.stride, start, clip.stack) for start in starts]
     for block in _blocks(windows):
@@ -41,7 +42,7 @@ def answers_over_time(
         for window in block:
             pixels = transform(frames[[place[index] for index in window]]).to(device)
             with torch.inference_mode():
-                scores.append(softmax(model(pixels)[0].float().cpu().numpy()))
+                scores.append(probabilities(model(pixels)[0].float().cpu().numpy()))
     fps = facts.fps or 1.0
     stretches = [(start / fps, min(start + span, facts.frames) / fps) for start in starts]
     return top_answers(str(path), stretches, np.stack(scores), model.classes, top)

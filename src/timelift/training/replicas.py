@@ -30,6 +30,8 @@ _ALONE = {  # what one replica's weights, or its accuracy, would have to decide 
     "freeze_lifted_steps": 0,
     "freeze_kept_steps": 0,
     "dropout": None,
+    "sampling": "all",
+    "class_weights": "none",
     "mixup": 0.0,
     "ema": 0.0,
     "clip_gradient": 0.0,

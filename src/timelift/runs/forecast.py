@@ -169,8 +169,8 @@ def _cost(manifest: Manifest, recipe: Recipe, timed: Timed, seconds: float | Non
     return _Cost(
         steps=budget.steps,
         step=timed.step,
-        tried=trained + val * timed.video,
-        judged=trained + (val + test) * timed.video,  # val again, with the chosen weights
+        tried=trained,
+        judged=trained + test * timed.video,
         disordered=3 * test * timed.video,
     )
 

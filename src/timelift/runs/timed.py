@@ -106,9 +106,9 @@ def time_run(cell: Cell, seconds: float = SECONDS) -> Timed:
             start, step = time.monotonic() - began - training, training / steps
             steps = max(2, min(1000, round(seconds / max(step, 1e-6))))
         test = cell.data.manifest.of_split("test")
-        fitted.judge.accuracy(fitted.model, test)
+        fitted.judge.predictions(fitted.model, test)
         began = time.monotonic()
-        fitted.judge.accuracy(fitted.model, test)
+        fitted.judge.predictions(fitted.model, test)
     return Timed(start, step, (time.monotonic() - began) / len(test.videos))
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
 from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
-from timelift.records import Manifest, Predictions, Recipe, Run
+from timelift.records import Manifest, Predictions, Recipe, Run, UsageError
 from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, write_predictions
 from timelift.records.run import WAITING, write_run
 from timelift.records.whole import write_text_whole
@@ -74,8 +74,7 @@ def train_one(
     if cell.time_check and not predictions.several:
         metrics |= judge.time_use(trained.model, test, predictions)
     metrics |= _validated(trained.result, SEVERAL_VALIDATION if predictions.several else VALIDATION)
-    val = cell.data.manifest.of_split("val")
-    validation = judge.predictions(trained.model, val) if val.videos else None
+    validation = trained.validation(judge, cell.data.manifest.of_split("val"))
     if not processes.is_first:
         return None
     run = _with_cost(_record(cell, trained, metrics, started), trained.model)
@@ -91,8 +90,10 @@ def try_one(cell: Cell, folder: Path) -> Run:
     """Train and judge on the validation videos alone, for a choice; weights and predictions are not kept."""
     trained = fit(cell, folder, None)
     started = time.perf_counter()
-    accuracy = trained.judge.accuracy(trained.model, cell.data.manifest.of_split("val"))
-    run = _record(cell, trained, {VALIDATION: accuracy}, started)
+    answers = trained.validation(trained.judge, cell.data.manifest.of_split("val"))
+    if answers is None:
+        raise UsageError("there are no validation videos, by which choices are made: give some")
+    run = _record(cell, trained, {VALIDATION: accuracy_of(answers)}, started)
     write_run(run, folder)
     discard_checkpoint(folder)
     return run
@@ -108,6 +109,14 @@ class Fitted:
     judge: "Judge"
     started_at: str  # hash of the weights before training
     result: TrainResult
+    validated: "Validated"
+
+    def validation(self, judge: "Judge", val: Manifest) -> Predictions | None:
+        """What the chosen weights answer to the validation videos: as heard in training, or asked now."""
+        if not val.videos:
+            return None
+        heard = self.validated.answers_at(self.result.best_epoch) if judge.share.processes == 1 else None
+        return heard or judge.predictions(self.model, val)
 
 
 def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | None) -> Fitted:
@@ -122,6 +131,7 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
     normalise = Normalise(recipe.clip.mean, recipe.clip.std)  # type: ignore[arg-type]
     judge = Judge(recipe, cell.frames, normalise, cell.device)
     val = manifest.of_split("val")
+    validated = Validated(judge, val)
     result = train(
         model,
         TrainClips(manifest.of_split("train"), recipe, cell.seed, cell.frames),
@@ -130,13 +140,13 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
         seed=cell.seed,
         groups=model.parameter_groups(),
         normalise=normalise,
-        validate=(lambda net, epoch: judge.accuracy(net, val)) if val.videos else None,
+        validate=validated if val.videos else None,
         keep_best=cell.data.selection == "validation",
         device=cell.device,
         progress=progress,
         clip_labels=_labels(manifest.of_split("train")),
     )
-    return Fitted(str(variant), model, recipe, judge, started_at, result)
+    return Fitted(str(variant), model, recipe, judge, started_at, result, validated)
 
 
 def _labels(manifest: Manifest) -> list[int] | None:
@@ -225,13 +235,6 @@ class Judge:
         clips = EvaluationClips(manifest, self.recipe, self.frames)
         return self._evaluate(model, clips, manifest)
 
-    def accuracy(self, model: nn.Module, manifest: Manifest) -> float:
-        """Top-1, video level; mean average precision where a video may show several classes."""
-        found = self.predictions(model, manifest)
-        if found.several:
-            return mean_average_precision(found.scores(), found.labels)
-        return top_k(found.scores(), found.labels, 1)
-
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:
         """Metrics of clips in order, shuffled, reversed and frozen."""
         clips = EvaluationClips(manifest, self.recipe, self.frames)
@@ -251,6 +254,34 @@ class Judge:
             fusion=self.recipe.views.fusion,
             share=self.share,
         )
+
+
+@dataclass(eq=False)
+class Validated:
+    """Judges the validation videos after an epoch; keeps the answers of the best epoch and of the last."""
+
+    judge: Judge
+    videos: Manifest
+    kept: list[tuple[int, float, Predictions]] = field(default_factory=list)  # epoch, accuracy, answers
+
+    def __call__(self, model: nn.Module, epoch: int) -> float:
+        """The accuracy after this epoch."""
+        answers = self.judge.predictions(model, self.videos)
+        now = epoch, accuracy_of(answers), answers
+        best = max([*self.kept, now], key=lambda one: one[1])  # of equal ones the first, as training chooses
+        self.kept = [now] if best is now else [best, now]
+        return now[1]
+
+    def answers_at(self, epoch: int) -> Predictions | None:
+        """The answers after this epoch, if they are kept: an interrupted run has lost earlier ones."""
+        return next((answers for at, _, answers in self.kept if at == epoch), None)
+
+
+def accuracy_of(answers: Predictions) -> float:
+    """Top-1, video level; mean average precision where a video may show several classes."""
+    if answers.several:
+        return mean_average_precision(answers.scores(), answers.labels)
+    return top_k(answers.scores(), answers.labels, 1)
 
 
 def share_of(processes: Processes) -> Share:

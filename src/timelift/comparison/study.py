@@ -28,7 +28,7 @@ class Study:
 
     name: str
     data: str  # path of the data set; absolute, or relative to where it is run
-    variants: tuple[str, ...]
+    variants: tuple[str, ...]  # as text, or the names that stand for it
     seeds: int = 5
     max_seeds: int | None = None  # stated beforehand; None: as many as `seeds`
     baseline: str | None = None  # None: the first variant
@@ -51,6 +51,7 @@ class Study:
     early_stop: EarlyStop | None = None  # of hopeless variants, by validation videos; None: every run is made
     seconds: float | None = None  # of training, in place of epochs: as many steps as a variant takes in them
     recipe: Recipe = field(default_factory=Recipe)
+    names: tuple[tuple[str, str], ...] = ()  # (name, variant): what the row of a variant is called
     fused: tuple[FusedRow, ...] = ()  # further rows, judged as variants are
     published: Published | None = None  # to stand beside in the report; may change at any time
 
@@ -90,6 +91,15 @@ class Study:
             recipe=recipe,
             published=self.published and self.published.at(str(condition)),
         )
+
+    def text_of(self, variant: str) -> str:
+        """A variant's own text, where it has a name."""
+        return dict(self.names).get(variant, variant)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The variants' own texts."""
+        return tuple(map(self.text_of, self.variants))
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -172,7 +182,7 @@ def check_axes(study: Study) -> None:
         for variant in study.variants:
             for choice in study.grid.choices(variant, condition):
                 with_fields(recipe, choice)
-                if left := placeholders(filled(variant, choice)):
+                if left := placeholders(filled(study.text_of(variant), choice)):
                     raise UsageError(
                         f"variants: {variant!r} has {{{left[0]}}}, of which neither axes nor grid have values"
                     )
@@ -261,6 +271,7 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         videos_per_class=_together(stored.videos_per_class, wanted.videos_per_class),
         axes=tuple((name, _union(values, dict(wanted.axes)[name])) for name, values in stored.axes),
         early_stop=wanted.early_stop,
+        names=_union(stored.names, wanted.names),
         fused=_union(stored.fused, wanted.fused),
         grid=dataclasses.replace(stored.grid, of=_union(stored.grid.of, wanted.grid.of)),
         published=wanted.published,
@@ -280,8 +291,12 @@ def _together(there: int | tuple[int, ...] | None, further: int | tuple[int, ...
 
 def _differences(stored: Study, wanted: Study) -> list[str]:
     free = {"name", "variants", "seeds", "max_seeds", "linear_probe", "data", "recipe", "baseline"}
-    free |= {"videos_per_class", "axes", "grid", "published", "early_stop", "fused"}
-    found = []
+    free |= {"videos_per_class", "axes", "grid", "published", "early_stop", "fused", "names"}
+    found = [
+        f"names.{name} = {dict(stored.names)[name]!r}, not {text!r}"
+        for name, text in wanted.names
+        if dict(stored.names).get(name, text) != text
+    ]
     if os.path.realpath(stored.data) != os.path.realpath(wanted.data):
         found.append(f"data = {stored.data!r}, not {wanted.data!r}")
     for key in (f.name for f in dataclasses.fields(Study) if f.name not in free):

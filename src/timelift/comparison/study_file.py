@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from timelift.comparison.axes import AtKey, Axes, Grid, read_axes, spread
+from timelift.comparison.axes import AtKey, Axes, Grid, filled, placeholders, points_of, read_axes, spread
 from timelift.comparison.early_stop import EarlyStop
 from timelift.comparison.fused_row import FusedRow, read_fused
 from timelift.comparison.published import Published, read_published
@@ -57,6 +57,7 @@ def _study(values: dict, path: Path) -> Study:
     given.setdefault("name", path.stem)
     given["data"] = os.path.abspath(path.parent / Path(str(given["data"])).expanduser())
     axes = read_axes(values.get("axes", {}), "axes")
+    given["names"] = _names(values.get("names", {}), given["variants"], axes)  # type: ignore[arg-type]
     given["variants"] = spread(given["variants"], axes)  # type: ignore[arg-type]
     given["axes"] = tuple((name, of) for name, of in axes if not _is_of_variants(name, values["variants"]))
     given["early_stop"] = _early_stop(values["early_stop"]) if "early_stop" in values else None
@@ -70,7 +71,25 @@ def _study(values: dict, path: Path) -> Study:
     return study
 
 
-_TABLES = ("recipe", "axes", "grid", "early_stop", "fused", "published")
+_TABLES = ("recipe", "axes", "grid", "early_stop", "names", "fused", "published")
+
+
+def _names(table: object, variants: tuple[str, ...], axes: Axes) -> tuple[tuple[str, str], ...]:
+    """The table [names]: name -> variant; placeholders are filled in on both sides."""
+    if not isinstance(table, dict):
+        raise AtKey(f"{table!r} came; a table is wanted, such as NWI = 'timm:resnet18 Inflate()'", "names")
+    for name, text in table.items():
+        if not isinstance(text, str):
+            raise AtKey(f"{text!r} came; a variant as text is wanted", "names", name)
+        if name not in variants:
+            raise AtKey(f"is not one of the variants, which are {'; '.join(variants)}", "names", name)
+        if missing := set(placeholders(text)) - set(placeholders(name)):
+            raise AtKey(f"the name lacks {{{min(missing)}}}, which its variant has", "names", name)
+    return tuple(
+        (filled(name, point), filled(text, point))
+        for name, text in table.items()
+        for point in points_of(name, axes)
+    )
 
 
 def _is_of_variants(name: str, variants: list[str]) -> bool:
@@ -150,6 +169,8 @@ def study_to_toml(study: Study, folder: Path | None = None) -> str:
         lines += ["", "[grid]", f"runs = {study.grid.runs}", *_axes_lines("", study.grid.axes)]
         for variant, where, axes in study.grid.of:
             lines += _axes_lines(f"grid.{_toml(variant)}" + (f".{_toml(where)}" if where else ""), axes)
+    if study.names:
+        lines += ["", "[names]", *(f"{_toml(name)} = {_toml(text)}" for name, text in study.names)]
     for row in study.fused:
         lines += _fused_lines(row)
     lines += _published_lines(study.published)

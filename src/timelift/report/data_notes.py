@@ -1,7 +1,8 @@
-"""What was done to the data before the first run, as every report says it."""
+"""What every report says beside its table: what rows are called, what was done to the data."""
 
 from collections.abc import Sequence
 
+from timelift.comparison.study import Study
 from timelift.records.video import LEAKS_ALLOWED
 
 MOST = 50  # lines of a report
@@ -25,3 +26,10 @@ def notes_markdown(notes: Sequence[str]) -> str:
         return ""
     lines = "\n".join(f"- {note}" for note in shown_notes(notes))
     return f"\nThe data:\n\n{lines}\n"
+
+
+def names_markdown(study: Study) -> str:
+    """What the names of a study's rows stand for; empty if they have none."""
+    if not study.names:
+        return ""
+    return "\n" + "\n".join(f"- {name}: `{text}`" for name, text in study.names) + "\n"

@@ -14,7 +14,7 @@ from timelift.comparison.summary import (
 )
 from timelift.records.whole import write_text_whole
 from timelift.report import curve_figures, curves, drawing, facts, words
-from timelift.report.data_notes import notes_markdown, shown_notes
+from timelift.report.data_notes import names_markdown, notes_markdown, shown_notes
 from timelift.report.page import ReportFiles, report_files
 from timelift.report.run_list import RunLine, runs_csv
 from timelift.report.template import render
@@ -40,7 +40,9 @@ def write_overview(
     tables, lines = tuple(tables), lines or [()] * len(tables)
     write_text_whole(files.html, overview(folder, tables, pages, study, classes, lines, data_notes))
     write_text_whole(files.csv, summary_csv(tables))
-    write_text_whole(files.markdown, summary_markdown(tables) + notes_markdown(data_notes))
+    write_text_whole(
+        files.markdown, summary_markdown(tables) + names_markdown(study) + notes_markdown(data_notes)
+    )
     write_text_whole(files.latex, summary_latex(tables))
     write_text_whole(files.runs, runs_csv(line for of in lines for line in of))
     return files

@@ -16,7 +16,7 @@ from timelift.records.whole import write_text_whole
 from timelift.report import cost_figure, curve_figures, curves, drawing, facts, figures, pairs_figure, words
 from timelift.report.caveats import caveats
 from timelift.report.costs import cost_points, numbered
-from timelift.report.data_notes import leaks_of, notes_markdown, shown_notes
+from timelift.report.data_notes import leaks_of, names_markdown, notes_markdown, shown_notes
 from timelift.report.pairs import paired_differences
 from timelift.report.run_list import RunLine, by_variant, cells_of, run_lines, runs_csv, tried
 from timelift.report.statistics import statistics
@@ -75,7 +75,7 @@ def write_report(
     html = page(folder, table, study, runs, predictions, manifest, data_notes, lines, chosen)
     write_text_whole(files.html, html)
     write_text_whole(files.csv, to_csv(table))
-    write_text_whole(files.markdown, to_markdown(table) + notes_markdown(data_notes))
+    write_text_whole(files.markdown, to_markdown(table) + names_markdown(study) + notes_markdown(data_notes))
     write_text_whole(files.latex, to_latex(table))
     write_text_whole(files.runs, runs_csv(lines))
     return files

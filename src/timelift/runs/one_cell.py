@@ -132,7 +132,7 @@ def run_task(
     here = study.at(_condition(place, study))
     manifest = own_videos(here, data, place.seed)
     cell = Cell(
-        variant=place.variant,
+        variant=study.text_of(place.variant),
         seed=place.seed,
         recipe=here.recipe,
         data=dataclasses.replace(data, manifest=manifest),
@@ -143,7 +143,7 @@ def run_task(
         time_check=study.time_runs is None or place.seed < study.time_runs,
     )
     if place.variant == LINEAR_PROBE:
-        network = probed_network(study.variants)
+        network = probed_network(study.texts)
         if network is None:
             raise UsageError("linear_probe: none of the variants starts from pretrained image weights")
         return probe_one(cell, network, task.folder)

@@ -69,7 +69,7 @@ def resolved(study: Study) -> Study:
     """
     names = {text: _canonical(study, text) for text in study.variants}
     variants = tuple(dict.fromkeys(names.values()))
-    probe = study.linear_probe and probed_network(variants) is not None
+    probe = study.linear_probe and probed_network(study.texts) is not None
     baseline = names.get(study.baseline or "", variants[0])
     grid = dataclasses.replace(
         study.grid, of=tuple((names[name], where, axes) for name, where, axes in study.grid.of)
@@ -88,12 +88,17 @@ def resolved(study: Study) -> Study:
 
 
 def _canonical(study: Study, variant: str) -> str:
-    """The variant in canonical words; one with choices of its own as typed, every choice having been read."""
-    if not placeholders(variant):
-        return str(parse_variant(variant))
+    """The variant in canonical words; a name, and one with choices of its own, as typed.
+
+    Whatever will be built is read, every choice of it.
+    """
+    text = study.text_of(variant)
+    if not placeholders(text):
+        canonical = str(parse_variant(text))
+        return variant if variant in dict(study.names) else canonical
     for condition in study.conditions:
         for choice in study.grid.choices(variant, condition):
-            parse_variant(filled(variant, choice))
+            parse_variant(filled(text, choice))
     return " ".join(variant.split())
 
 

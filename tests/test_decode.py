@@ -224,7 +224,7 @@ def test_a_file_with_sound_only_is_unreadable(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("indices", "channels", "words"), [([], 3, "at least one"), ([2, -1], 3, "from 0"), ([0], 2, "channels")]
+    ("indices", "channels", "words"), [([], 3, "at least one"), ([2, -1], 3, "from 0"), ([0], 4, "channels")]
 )
 def test_wrong_use_is_refused(tmp_path, indices, channels, words):
     with pytest.raises(ValueError, match=words):

@@ -13,6 +13,7 @@ import shutil
 import time
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,15 @@ def cache_path(folder: Path, video: Video, clip_format: ClipFormat) -> Path:
     words = f"{video.sha256} {clip_format.short_side} {clip_format.channels}"
     if video.is_part:
         words += f" {video.first_frame} {video.frames}"
-    as_jpeg = clip_format.cache == "jpeg"
-    key = hashlib.sha256((words + f" jpeg {jpeg_frames.QUALITY}" * as_jpeg).encode()).hexdigest()
-    return Path(folder, _LAYOUT, key[:2], f"{key}.{'jpegs' if as_jpeg else 'npy'}")
+    if clip_format.cache == "jpeg":
+        return _path(folder, f"{words} jpeg {jpeg_frames.QUALITY}", "jpegs")
+    return _path(folder, words, "npy")
+
+
+@lru_cache(maxsize=100_000)  # asked for by every clip
+def _path(folder: Path, words: str, ending: str) -> Path:
+    key = hashlib.sha256(words.encode()).hexdigest()
+    return Path(folder, _LAYOUT, key[:2], f"{key}.{ending}")
 
 
 def cache_size_bytes(manifest: Manifest, clip_format: ClipFormat) -> int:

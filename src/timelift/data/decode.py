@@ -143,7 +143,8 @@ def _picked(
                 kept = np.empty((_ROOM if indices is None else len(indices), *picture.shape), np.uint8)
             elif places is None and index == len(kept):
                 kept = np.concatenate([kept, np.empty_like(kept)])
-            kept[index if places is None else places[index]] = picture
+            for place in (index,) if places is None else places[index]:
+                kept[place] = picture
         if index == last:
             break
     needed = 1 if last is None else last + 1
@@ -224,21 +225,24 @@ def _frame_scaler(
         as_planes = channels == 3 and width % 2 == 1 and small and frame.format.name in _YUV
         form = "gbrp" if as_planes else _FORMATS[channels]
         scaled = reformatter.reformat(frame, width, height, form, interpolation=how, threads=1)
-        upright = np.rot90(_joined(scaled) if as_planes else scaled.to_ndarray(), k=quarter_turns)
-        return upright.reshape(*upright.shape[:2], channels)
+        found = _planes(scaled, 1 if as_planes else channels)
+        if as_planes:
+            green, blue, red = found
+            found = [cv2.merge([red, green, blue])]
+        return np.rot90(found[0], k=quarter_turns) if quarter_turns else found[0]
 
     return pixels
 
 
-def _joined(planes: VideoFrame) -> np.ndarray:
-    """(H, W, 3) RGB of a frame in planes of green, blue and red."""
-    green, blue, red = (
-        np.frombuffer(plane, np.uint8).reshape(  # type: ignore[call-overload]
-            plane.height, plane.line_size
-        )[:, : plane.width]
-        for plane in planes.planes
-    )
-    return cv2.merge([red, green, blue])
+def _planes(frame: VideoFrame, channels: int) -> list[np.ndarray]:
+    """(H, W, channels) of each plane, where the frame has them in memory: nothing is copied."""
+    shape = frame.height, frame.width, channels
+    return [
+        np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]
+        .reshape(frame.height, plane.line_size)[:, : frame.width * channels]
+        .reshape(shape)
+        for plane in frame.planes
+    ]
 
 
 def _examine_file(path: Path) -> tuple[Facts, list[float] | None]:

@@ -39,6 +39,8 @@ def clip_indices(
 
 def in_stacks(firsts: list[int], stack: int, video_frames: int) -> list[int]:
     """So many frames in a row from each of these; past the video's end, its last frame."""
+    if stack == 1:
+        return firsts
     return [min(first + k, video_frames - 1) for first in firsts for k in range(stack)]
 
 

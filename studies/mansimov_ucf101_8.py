@@ -8,8 +8,8 @@ After these (each says in its file what it needs first):
     python studies/mansimov_ucf101_8.py
 
 All studies judge the official test list 01 and hold back the same validation videos; run i is fused with run
-i. Differences are paired by run; their intervals are for new videos, clips of one group drawn together, each at
-95 % by itself: of 15 claims about one is expected outside by chance.
+i. Differences are paired by run; their intervals are for new videos, clips of one group drawn together, each
+at 95 % by itself: of 15 claims about one is expected outside by chance.
 """
 
 from pathlib import Path

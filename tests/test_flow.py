@@ -161,7 +161,7 @@ def test_parts_of_a_film_share_its_flow(tmp_path):
 
 
 def test_a_video_that_changed_since_the_scan_has_no_flow(videos, tmp_path):
-    job = flow._job(videos, videos.videos[0], tmp_path / "flow", DIS)
+    job = flow._job(videos, [videos.videos[0]], tmp_path / "flow", DIS)
     assert "changed" in flow.flowed(job | {"frames": 9})["reason"]
     assert list(tmp_path.iterdir()) == []
 

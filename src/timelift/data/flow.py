@@ -144,6 +144,7 @@ def _row(video: Video, name: str) -> Video:
         rotation=0,
         sha256="",
         reason=_reason(video),
+        frame_hashes="",
     )
 
 

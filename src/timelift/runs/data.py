@@ -66,6 +66,7 @@ def prepared(
     Raises:
         DataError: for bad videos under the policy "error", leaks between splits, a class on one side only.
     """
+    _check_classes(manifest)
     before = len(manifest.videos)
     manifest, judged = usable(manifest, policy)
     notes = [*_left_out(policy, before, len(manifest.videos), len(judged)), *judged]
@@ -109,18 +110,29 @@ def _renamed(video: Video, old: str, new: str) -> Video:
 
 def _both_sides(manifest: Manifest) -> Manifest:
     """The manifest, if train and test have every class that there is."""
-    shown: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
-    for video in manifest.videos:
-        shown[video.split] |= set(manifest.names_of(video))
+    shown = _shown(manifest)
+    for side in ("train", "test"):
+        empty = [name for name in manifest.classes if name not in shown.get(side, ())]
+        if empty:
+            raise DataError(f"class {empty[0]!r} has no {side} video: give it one, or leave the class out")
+    return manifest
+
+
+def _check_classes(manifest: Manifest) -> None:
+    """Where there are training videos, no other split has a class that they lack."""
+    shown = _shown(manifest)
     for side in ("val", "test"):
-        unknown = sorted(shown[side] - shown["train"])
+        unknown = sorted(shown.get(side, set()) - shown.get("train", shown.get(side, set())))
         if unknown:
             raise DataError(
                 f"{', '.join(map(repr, unknown))} in {side}, but not in train: no network can learn a class "
                 "that it never sees. Mend the names, or leave these videos out"
             )
-    for side in ("train", "test"):
-        empty = [name for name in manifest.classes if name not in shown[side]]
-        if empty:
-            raise DataError(f"class {empty[0]!r} has no {side} video: give it one, or leave the class out")
-    return manifest
+
+
+def _shown(manifest: Manifest) -> dict[str, set[str]]:
+    """Split -> the classes of its videos."""
+    shown: dict[str, set[str]] = {}
+    for video in manifest.videos:
+        shown.setdefault(video.split, set()).update(manifest.names_of(video))
+    return shown

@@ -205,11 +205,13 @@ def test_a_bit_that_flipped_is_found_and_the_video_decoded_anew(manifest, folder
 def test_frames_cached_as_jpeg_are_nearly_those_decoded(manifest, folder, channels):
     clip_format = replace(FORMAT, cache="jpeg", channels=channels)
     cached = build_cache(manifest, clip_format, folder, workers=1)
-    exact = DecodedOnDemand(manifest, clip_format)
+    exact = DecodedOnDemand(manifest, replace(clip_format, cache="exact"))
+    same = DecodedOnDemand(manifest, clip_format)
     for video in manifest.videos:
         for indices in ([0], [2, 0, 1, 1], list(range(video.frames))):
             frames, wanted = cached.frames(video, indices), exact.frames(video, indices)
             assert frames.shape == wanted.shape
+            np.testing.assert_array_equal(same.frames(video, indices), frames)  # without a cache, too
             assert np.abs(frames.astype(int) - wanted).mean() < 4  # of noise, the worst there is
     with pytest.raises(DataError, match="it has 7"):
         cached.frames(manifest.videos[0], [7])

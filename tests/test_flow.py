@@ -13,15 +13,18 @@ from flow_tiny import gliding, write_gliding
 from timelift.data import flow
 from timelift.data.decode import decode_frames, every_frame, examine
 from timelift.data.encode import encode_grey
-from timelift.data.flow import make_flow
-from timelift.data.flow_folder import flow_frames, read_facts
+from timelift.data.flow import begin_flow, make_flow
+from timelift.data.flow_folder import FlowFacts, flow_frames, read_facts, write_flow
 from timelift.data.flow_methods import FlowSettings, flow_between
 from timelift.data.flow_vectors import displacements, quantised, resized_flow
 from timelift.data.frames import DecodedOnDemand
 from timelift.data.layouts import read_dataset
+from timelift.data.leaks import check_leaks
 from timelift.data.scan import scan, sha256_of
+from timelift.data.tree import FLOW_SETTINGS
 from timelift.records import ClipFormat, DataError, UsageError
-from timelift.records.video import Manifest, read_manifest
+from timelift.records.alone import alone_in
+from timelift.records.video import Manifest, Video, read_manifest
 
 DIS = FlowSettings()
 
@@ -226,3 +229,43 @@ def test_still_videos_with_the_same_flow_are_not_the_same_video(tmp_path):
     fields = [decode_frames(made.full_path(v), None, short_side=None, channels=2) for v in made.videos]
     np.testing.assert_array_equal(*fields)
     assert len({video.sha256 for video in made.videos}) == 2
+
+
+def test_a_folder_with_other_files_is_left_as_it_is(tmp_path):
+    frames = tmp_path / "pics/a/one"
+    frames.mkdir(parents=True)
+    for index, picture in enumerate(gliding(2, 0, seed=0, frames=3)):
+        cv2.imwrite(str(frames / f"{index}.png"), picture)
+    before = files(tmp_path)
+    videos = scan(Manifest(str(tmp_path / "pics"), ("a",), (Video("a/one", "a"),)), workers=1)
+    with pytest.raises(UsageError, match="holds other files"):
+        make_flow(videos, tmp_path / "pics", DIS, workers=1)
+    facts = FlowFacts(DIS, "", 56, 48)
+    with pytest.raises(DataError, match="stays as it is"):
+        write_flow(frames, iter([np.zeros((4, 4, 2), np.uint8)]), facts)
+    assert files(tmp_path) == before
+
+
+def test_one_process_at_a_time_makes_flow(videos, tmp_path):
+    begin_flow(tmp_path, DIS)
+    with alone_in(tmp_path / FLOW_SETTINGS), pytest.raises(UsageError, match="another process"):
+        make_flow(videos, tmp_path, DIS, workers=1)
+
+
+def test_copies_are_copies_in_their_flow_too(tmp_path):
+    film = encode_grey(gliding(2, 0, seed=0, frames=12), 10)
+    (tmp_path / "film.mkv").write_bytes(film)
+    (tmp_path / "copy.mkv").write_bytes(film)
+    rows = ["film.mkv,a,0,0.4,train", "copy.mkv,b,0.5,0.9,test"]
+    (tmp_path / "parts.csv").write_text("\n".join(["path,label,start,end,split", *rows]))
+    made = make_flow(scanned(tmp_path / "parts.csv"), tmp_path / "flow", DIS, workers=1)
+    with pytest.raises(DataError, match="the same bytes"):
+        check_leaks(made)
+    assert scan(made, workers=1) == made
+
+
+def test_flow_that_cannot_be_read_says_what_to_do(videos, tmp_path):
+    made = make_flow(videos, tmp_path / "flow", DIS, workers=1)
+    hurt = made.full_path(made.videos[0])
+    (hurt / "flow.json").write_text("{")
+    assert "run `timelift flow` again" in examine(hurt).reason

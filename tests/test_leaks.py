@@ -185,3 +185,26 @@ def test_a_real_video_in_another_codec_and_size_looks_the_same(shared):
     lines = look_alikes(Manifest("/", ("a",), tuple(videos)))
     pairs = {(videos[i].name, videos[i + 1].name) for i in (0, 2)}
     assert len(lines) == sum(any(a in line and b in line for a, b in pairs) for line in lines) >= 1
+
+
+def test_what_leaks_later_is_refused_though_its_group_was_allowed():
+    """Another video of an allowed group, and copies of which each was allowed for another reason."""
+    a, b = Video("a", "x", "train", "g", sha256="1"), Video("b", "x", "test", "g", sha256="2")
+    recorded = with_leaks_recorded(Manifest("/", ("x",), (a, b)))
+    assert check_leaks(recorded)
+    later = Video("c", "x", "test", "g", sha256="3")
+    with pytest.raises(DataError, match="group g"):
+        check_leaks(recorded.with_videos([*recorded.videos, later]))
+    copies = recorded.with_videos(replace(video, sha256="1") for video in recorded.videos)
+    with pytest.raises(DataError, match="same bytes"):
+        check_leaks(copies)
+    assert len(check_leaks(with_leaks_recorded(copies))) == 2
+
+
+def test_a_group_whose_name_begins_like_an_allowed_one_is_another():
+    pairs = [
+        Video(f"{group}{side}", "x", side, group) for group in ("g1", "g10") for side in ("train", "test")
+    ]
+    recorded = with_leaks_recorded(Manifest("/", ("x",), tuple(pairs[2:])))
+    with pytest.raises(DataError, match=r"group g1\."):
+        check_leaks(recorded.with_videos([*pairs[:2], *recorded.videos]))

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from timelift.data import cache as cache_module
 from timelift.data import scan as module
 from timelift.data.cache import build_cache
-from timelift.data.decode import decode_frames, examine_parts
+from timelift.data.decode import decode_frames, every_frame, examine_parts
 from timelift.data.encode import encode_grey
 from timelift.data.facts import Facts
 from timelift.data.frames import DecodedOnDemand
@@ -94,7 +95,10 @@ def test_parts_of_a_film_are_scanned_once_and_decode_as_its_frames(tmp_path, mon
     write_manifest(manifest, tmp_path / "manifest.csv")
     manifest = read_manifest(tmp_path / "manifest.csv")
     clip = ClipFormat(short_side=16, channels=1)
+    opened = []
+    monkeypatch.setattr(cache_module, "every_frame", lambda *a, **k: opened.append(a) or every_frame(*a, **k))
     cache = build_cache(manifest, clip, tmp_path / "cache", workers=1)
+    assert len(opened) == 1  # the film, once for all of its parts
     for source in (DecodedOnDemand(manifest, clip), cache):
         for video in manifest.videos:
             picked = source.frames(video, [1, 0, video.frames - 1])[..., 0]

@@ -81,8 +81,9 @@ def test_a_file_that_changed_and_a_line_that_was_cut_off_are_read_anew(tmp_path,
     assert [video.frames for video in found.videos] == [2, 1, 1, 1]
 
 
-def test_what_hung_a_decoder_stays_in_quarantine_until_it_is_asked_for(tmp_path, decoders):
-    manifest, output = videos(tmp_path / "data", 3), tmp_path / "manifest.csv"
+@pytest.mark.parametrize("where", [".", "elsewhere/below", "data"])
+def test_what_hung_a_decoder_stays_in_quarantine_until_it_is_asked_for(tmp_path, decoders, where):
+    manifest, output = videos(tmp_path / "data", 3), tmp_path / where / "manifest.csv"
     decoders.lost = {"v1"}
     found = scanned(manifest, output)
     assert (found.videos[1].status, found.videos[1].reason) == (
@@ -91,7 +92,8 @@ def test_what_hung_a_decoder_stays_in_quarantine_until_it_is_asked_for(tmp_path,
     )
     with quarantine_path(output).open() as file:
         (row,) = csv.DictReader(file)
-    assert (row["path"], row["reason"]) == ("data/v1", "no answer within 120 s")
+    assert (output.parent / row["path"]).resolve() == manifest.full_path(manifest.videos[1]).resolve()
+    assert row["reason"] == "no answer within 120 s"
 
     decoders.opened, decoders.lost = [], set()
     again = scanned(manifest, output)

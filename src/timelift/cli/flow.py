@@ -31,13 +31,14 @@ def command(
 
     Example: timelift flow videos/ --output flow/ --method tvl1
     """
-    from timelift.data.flow import make_flow
+    from timelift.data.flow import begin_flow, make_flow
     from timelift.data.flow_methods import FlowSettings
-    from timelift.runs.data import scanned
+    from timelift.runs.data import check_same_source, scanned
 
     needs_new(output, "manifest.csv")
-    _check_same_videos(data, output / VIDEOS, official_list)
     settings = FlowSettings(method, bound, short_side)
+    begin_flow(output, settings)
+    check_same_source(data, output / VIDEOS, official_list)
     with counting("scanning", None) as progress:
         manifest = scanned(data, output / VIDEOS, official_list=official_list, progress=progress, say=say)
     with counting(method, len(manifest.videos)) as progress:
@@ -48,19 +49,3 @@ def command(
         print(f"{count} {status}")
     told = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
     print(f"{sum(video.frames for video in flow.videos)} fields ({told}); wrote {output / 'manifest.csv'}")
-
-
-def _check_same_videos(data: Path, kept: Path, official_list: int) -> None:
-    """Refuse to go on in a folder that was begun with other videos."""
-    from timelift.data.layouts import read_dataset
-    from timelift.records.errors import UsageError
-    from timelift.records.video import read_manifest
-
-    if not kept.is_file():
-        return
-    before, now = read_manifest(kept), read_dataset(data, official_list=official_list).manifest
-    paths = [{m.full_path(video).resolve() for video in m.videos} for m in (before, now)]
-    if paths[0] != paths[1]:
-        raise UsageError(
-            f"{kept.parent} was begun with other videos than {data} holds: give another --output"
-        )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from timelift.cli.common import AllowLeaks, Data, OfficialList, Seed, counting, say
+from timelift.cli.common import AllowLeaks, Data, OfficialList, Seed, Separator, counting, say
 
 
 def command(
@@ -30,6 +30,7 @@ def command(
         typer.Option("--drop-leaks", help="Leave out training videos of a group, or bytes, of the test."),
     ] = False,
     official_list: OfficialList = 1,
+    label_separator: Separator = "",
     seed: Seed = 0,
 ) -> None:
     """Split videos into train, val and test by group.
@@ -58,6 +59,8 @@ def command(
     say(f"{found.kind}: {len(found.manifest.videos)} videos of {len(found.manifest.classes)} classes")
     with counting("reading bytes", len(found.manifest.videos)) as progress:
         manifest = hashed(found.manifest, progress)
+    if label_separator:
+        manifest = manifest.separated(label_separator)
     if by != "given":
         manifest = (split if by == "group" else split_by_clip)(manifest, shares=parts, seed=seed)
     if drop_leaks:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from timelift.data import jpeg_frames
-from timelift.data.decode import decode_frames
+from timelift.data.decode import decode_frames, every_frame
 from timelift.data.frames import DecodedOnDemand, FrameSource
 from timelift.data.parallel import Progress, in_processes
 from timelift.data.pictures import scaled_size
@@ -172,7 +172,10 @@ def build_cache(
     _remove_stale(folder)
     # each builder in its own order, so that two at once do not decode the same videos side by side
     random.Random(os.getpid()).shuffle(missing)
-    jobs = [_Job(manifest.full_path(video), video, clip_format, folder) for video in missing]
+    films: dict[Path, list[Video]] = {}  # a file -> its row, or its parts
+    for video in missing:
+        films.setdefault(manifest.full_path(video), []).append(video)
+    jobs = [_Job(path, tuple(videos), clip_format, folder) for path, videos in films.items()]
     in_processes(_decode, jobs, workers=workers, progress=progress)
     return CachedFrames(folder, clip_format)
 
@@ -240,28 +243,51 @@ def _checksum_path(path: Path) -> Path:
 @dataclass(frozen=True)
 class _Job:
     source: Path
-    video: Video
+    videos: tuple[Video, ...]  # of the file: its row, or its parts
     clip_format: ClipFormat
     folder: Path
 
 
 def _decode(job: _Job) -> None:
-    target = cache_path(job.folder, job.video, job.clip_format)
-    if target.exists():  # another builder was faster
+    """Store what is missing of a file, which is decoded once."""
+    clip_format = job.clip_format
+    left = [v for v in job.videos if not cache_path(job.folder, v, clip_format).exists()]  # none: was faster
+    short_side, channels = clip_format.short_side, clip_format.channels
+    for video in [video for video in left if not video.is_part]:
+        frames = decode_frames(job.source, None, short_side=short_side, channels=channels)
+        if len(frames) != video.frames:
+            raise _changed(job.source, len(frames), video.frames)
+        _store(frames, cache_path(job.folder, video, clip_format), clip_format)
+    parts = [video for video in left if video.is_part]
+    if not parts:
         return
-    part = range(job.video.first_frame, job.video.first_frame + job.video.frames)
-    indices = part if job.video.is_part else None
-    frames = decode_frames(
-        job.source, indices, short_side=job.clip_format.short_side, channels=job.clip_format.channels
+    pixels = every_frame(job.source, short_side=short_side, channels=channels)
+    count = -1
+    under_way: dict[str, np.ndarray] = {}
+    for count, frame in enumerate(pixels):
+        for video in [video for video in parts if video.first_frame <= count]:
+            if video.name not in under_way:
+                under_way[video.name] = np.empty((video.frames, *frame.shape), np.uint8)
+            under_way[video.name][count - video.first_frame] = frame
+            if count + 1 == video.first_frame + video.frames:
+                _store(under_way.pop(video.name), cache_path(job.folder, video, clip_format), clip_format)
+                parts.remove(video)
+        if not parts:
+            return
+    raise _changed(job.source, count + 1, max(video.first_frame + video.frames for video in parts))
+
+
+def _changed(source: Path, came: int, wanted: int) -> DataError:
+    return DataError(
+        f"{source} has {came} frames, the manifest says {wanted}: it changed, run `timelift scan` again"
     )
-    if len(frames) != job.video.frames:
-        raise DataError(
-            f"{job.source} has {len(frames)} frames, the manifest says {job.video.frames}: "
-            "it changed, run `timelift scan` again"
-        )
+
+
+def _store(frames: np.ndarray, target: Path, clip_format: ClipFormat) -> None:
+    """Write a video's frames and their checksum, each whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole(target, writer=str(os.getpid())) as partial, partial.open("wb") as file:
-        if job.clip_format.cache == "jpeg":
+        if clip_format.cache == "jpeg":
             file.write(jpeg_frames.packed(frames))
         else:
             np.save(file, frames)

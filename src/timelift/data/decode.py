@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from timelift.data import flow_vectors
 from timelift.data.facts import Facts, Faults, increasing, judge
-from timelift.data.flow_folder import examine_flow, flow_frames
+from timelift.data.flow_folder import examine_flow, flow_frames, part_of_flow, read_facts
 from timelift.data.looks import THUMBNAIL, Looks
 from timelift.data.parts import Part, frame_seconds, part_of
 from timelift.data.pictures import examine_folder, folder_frames, picture_scaler, scaled_size
@@ -74,6 +74,10 @@ def every_frame(path: Path, *, short_side: int | None, channels: int = 3) -> Ite
     Raises:
         DataError: if the file cannot be read.
     """
+    if _wants_flow(path, channels):
+        for index in range(read_facts(Path(path)).frames):
+            yield flow_frames(Path(path), [index], short_side=short_side)[0]
+        return
     if is_frame_folder(Path(path)):
         pixels: Callable[[np.ndarray], np.ndarray] | None = None
         for picture in folder_frames(Path(path), channels, Faults()):
@@ -99,9 +103,9 @@ def examine_parts(path: Path, parts: Sequence[Part]) -> list[Facts]:
     """What each part of a video (seconds from, to; 0, 0 is all of it) holds, decoded once for all of them."""
     try:
         if is_flow_folder(Path(path)):
-            whole = examine_flow(Path(path))
-            times = frame_seconds([None] * whole.frames, None, whole)
-        elif is_frame_folder(Path(path)):
+            flow = examine_flow(Path(path))
+            return [part_of_flow(flow, part) for part in parts]
+        if is_frame_folder(Path(path)):
             whole, times = examine_folder(Path(path)), None
         else:
             whole, times = _examine_file(Path(path))
@@ -221,7 +225,7 @@ def _frame_scaler(
 
     def pixels(frame: VideoFrame) -> np.ndarray:
         how = Interpolation.AREA if width <= frame.width else Interpolation.BILINEAR
-        small = 3 * height <= 2 * frame.height and 3 * width <= 2 * frame.width
+        small = 3 * height < 2 * frame.height and 3 * width < 2 * frame.width
         as_planes = channels == 3 and width % 2 == 1 and small and frame.format.name in _YUV
         form = "gbrp" if as_planes else _FORMATS[channels]
         scaled = reformatter.reformat(frame, width, height, form, interpolation=how, threads=1)
@@ -321,6 +325,6 @@ def _words(error: Exception) -> str:
 
 
 def _why(path: Path, error: Exception) -> str:
-    if Path(path).is_dir():
+    if Path(path).is_dir() and not isinstance(error, DataError):
         return "it is a folder, but not one of pictures only"
     return _words(error)

@@ -17,6 +17,7 @@ from timelift.data.isolated import Lost, run_isolated
 from timelift.data.parallel import cores
 from timelift.data.scan import sha256_of
 from timelift.data.tree import FLOW_SETTINGS
+from timelift.records.alone import alone_in
 from timelift.records.errors import DataError, UsageError
 from timelift.records.video import Manifest, Video, read_manifest, write_manifest
 from timelift.records.whole import has_no_room, no_room, write_text_whole
@@ -39,12 +40,24 @@ def make_flow(
     run in processes of their own. Of an unreadable video, and of one frame, there is none: its row says so.
 
     Raises:
-        UsageError: if the videos were not scanned, or `output` was begun with other settings.
-        DiskFull: if there is no room.
+        UsageError: if the videos were not scanned, `output` was begun with other settings or holds other
+            files, or another process is at work there.
+        DataError: if the flow cannot be written. DiskFull: if there is no room.
     """
     if any(video.status == "unscanned" for video in manifest.videos):
         raise UsageError("the videos were not scanned yet; run `timelift scan` first")
-    _begin(output, settings)
+    begin_flow(output, settings)
+    with alone_in(output / FLOW_SETTINGS):
+        return _made(manifest, output, settings, workers, progress)
+
+
+def _made(
+    manifest: Manifest,
+    output: Path,
+    settings: FlowSettings,
+    workers: int | None,
+    progress: Callable[[int], None] | None,
+) -> Manifest:
     videos = manifest.videos
     rows = [_row(video, name) for video, name in zip(videos, _names(manifest), strict=True)]
     places = defaultdict(list)  # of every file: its row, or its parts'
@@ -80,6 +93,8 @@ def flowed(job: dict[str, Any]) -> dict[str, Any]:
             found = fields(Path(job["source"]), settings, min(size))
             write_flow(target, _of_frames(job["frames"], found, job["whole"]), facts)
         facts = read_facts(target)
+    except OSError as error:  # of writing: what cannot be read is a DataError
+        return {"no_room": True} if has_no_room(error) else {"failed": str(error)}
     except Exception as error:  # whatever a decoder comes up with: the file is to blame, not the rest
         return {"no_room": True} if has_no_room(error) else {"reason": str(error) or type(error).__name__}
     return {
@@ -112,10 +127,16 @@ def _of_frames(frames: int, fields: Iterator, whole: bool) -> Iterator:
         )
 
 
-def _begin(output: Path, settings: FlowSettings) -> None:
-    """Note the settings, or see that they are those of the call that began here."""
+def begin_flow(output: Path, settings: FlowSettings) -> None:
+    """Note the settings, or see that they are those of the call that began here.
+
+    Raises:
+        UsageError: for other settings, or a folder that holds other files.
+    """
     record, now = output / FLOW_SETTINGS, dataclasses.asdict(settings)
     if not record.is_file():
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise UsageError(f"{output} holds other files: give an empty or a new folder as --output")
         output.mkdir(parents=True, exist_ok=True)
         write_text_whole(record, json.dumps(now, indent=2) + "\n")
         return
@@ -178,6 +199,8 @@ def _filled(row: Video, video: Video, answer: dict[str, Any] | Lost, output: Pat
         answer = {"reason": f"flow: {answer.reason}"}
     if "no_room" in answer:
         raise no_room(output)
+    if "failed" in answer:
+        raise DataError(f"the flow of {video.name} cannot be written: {answer['failed']}")
     if video.is_part and video.frames == 1:
         answer = {"reason": ONE_FRAME}
     if "reason" in answer:

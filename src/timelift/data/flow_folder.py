@@ -5,6 +5,7 @@ bytes alone, so that two copies of a video have the same flow.
 """
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from timelift.data.facts import Facts, Faults, judge
 from timelift.data.flow_methods import FlowSettings
 from timelift.data.flow_vectors import resized_flow
+from timelift.data.parts import Part, frame_seconds, part_of
 from timelift.data.pictures import scaled_size
 from timelift.data.tree import FLOW_FACTS
 from timelift.records.errors import DataError
@@ -46,8 +48,10 @@ def write_flow(folder: Path, fields: Iterator[np.ndarray], facts: FlowFacts) -> 
     """Write quantised fields (H, W, 2) uint8, whole or not at all; the facts, with their number and size.
 
     Raises:
-        DataError: if there is no field.
+        DataError: if there is no field, or the folder holds something else.
     """
+    if folder.exists() and not (folder / FLOW_FACTS).is_file():
+        raise DataError(f"{folder} is there and no flow: it stays as it is; give another --output")
     partial = folder.with_name(f".{folder.name}.partial")
     for left in (partial, folder):
         if left.exists():
@@ -82,6 +86,28 @@ def read_facts(folder: Path) -> FlowFacts:
         raise DataError(
             f"{folder / FLOW_FACTS} cannot be read ({error}): run `timelift flow` again"
         ) from error
+
+
+def flow_identity(folder: Path) -> str:
+    """Hash of the video's bytes and of the settings: what the flow follows from, whatever part is there.
+
+    Raises:
+        DataError: if flow.json is missing or damaged.
+    """
+    facts = read_facts(folder)
+    words = json.dumps([facts.source_sha256, dataclasses.asdict(facts.settings)], sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
+def part_of_flow(whole: Facts, part: Part) -> Facts:
+    """The fields between the frames of a part (seconds from, to), by the rate: one fewer than its frames."""
+    if part == (0.0, 0.0) or whole.status == "unreadable":
+        return whole
+    film = dataclasses.replace(whole, frames=whole.frames + 1)
+    found = part_of(film, frame_seconds([None] * film.frames, None, film), part)
+    if found.frames == 1:
+        return dataclasses.replace(found, status="unreadable", frames=0, reason=ONE_FRAME)
+    return dataclasses.replace(found, frames=max(0, found.frames - 1))
 
 
 def flow_frames(folder: Path, indices: Sequence[int] | None, *, short_side: int | None) -> np.ndarray:

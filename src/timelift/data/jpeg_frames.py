@@ -26,9 +26,24 @@ _HOW = (
 
 def packed(frames: np.ndarray) -> bytes:
     """The file's bytes for frames (T, H, W, C) uint8, C of 1 or 3."""
-    pictures = [cv2.imencode(".jpg", frame[..., ::-1], _HOW)[1].tobytes() for frame in frames]
+    pictures = [_encoded(frame).tobytes() for frame in frames]
     ends = np.cumsum([0, *map(len, pictures)]) + 8 * (len(pictures) + 2)
     return np.array([len(pictures), *ends], "<u8").tobytes() + b"".join(pictures)
+
+
+def through(frames: np.ndarray) -> np.ndarray:
+    """The frames as they come back from the file."""
+    flag = _flag(frames.shape[-1])
+    decoded = [np.asarray(cv2.imdecode(_encoded(frame), flag)) for frame in frames]
+    return np.stack(decoded).reshape(frames.shape)
+
+
+def _encoded(frame: np.ndarray) -> np.ndarray:
+    return cv2.imencode(".jpg", frame[..., ::-1], _HOW)[1]
+
+
+def _flag(channels: int) -> int:
+    return cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
 
 
 def unpacked(path: Path, indices: list[int], channels: int) -> np.ndarray:
@@ -37,7 +52,7 @@ def unpacked(path: Path, indices: list[int], channels: int) -> np.ndarray:
     Raises:
         DataError: if the file is damaged. FileNotFoundError: if it is not there.
     """
-    flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
+    flag = _flag(channels)
     with path.open("rb", buffering=0) as file:
         places = np.frombuffer(os.pread(file.fileno(), 8 * (max(indices) + 3), 0), "<u8")
         if len(places) < max(indices) + 3:

@@ -1,5 +1,6 @@
 """What the user gave, whatever its layout, as a manifest that is not scanned yet."""
 
+import csv
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from timelift.data.folders import read_class_folders, read_split_folders, split_folders
 from timelift.data.hmdb_lists import find_hmdb_lists, is_hmdb, read_hmdb_lists
 from timelift.data.kinetics import is_kinetics, read_kinetics
-from timelift.data.shards import MANIFEST, read_shards, shards_in
+from timelift.data.shards import MANIFEST, is_unfinished, read_shards, shards_in
 from timelift.data.tables import read_csv, read_list
 from timelift.data.tar_member import exists
 from timelift.data.text import lines_of
@@ -74,8 +75,6 @@ def _read(source: Path, official_list: int, group_column: str | None) -> Found:
 def _read_folder(source: Path, official_list: int) -> Found:
     if (source / FLOW_SETTINGS).is_file():
         return _read_flow(source)
-    if shards_in(source):
-        return _read_shards(source)
     official = find_lists(source)
     if official:
         return _read_ucf(*official, official_list)
@@ -86,6 +85,8 @@ def _read_folder(source: Path, official_list: int) -> Found:
         videos, ignored = read_split_folders(source)
         return _found(source, videos, ignored, "a folder per class in train, val, test")
     videos, ignored = read_class_folders(source, source)
+    if not videos and shards_in(source):
+        return _read_shards(source)
     if not videos:
         raise DataError(f"{source} holds no class folders; wanted {source.name}/CLASS/video")
     return _found(source, videos, ignored, "a folder per class")
@@ -98,20 +99,22 @@ def _read_flow(source: Path) -> Found:
 
 
 def _read_shards(source: Path) -> Found:
+    if is_unfinished(source):
+        raise DataError(f"{source} holds shards that are not finished: run `timelift shards` again")
     if (source / MANIFEST).is_file():
         return _read_csv(source / MANIFEST)
-    return _found(source, read_shards(source), [], "shards in webdataset's format")
+    return _found(source, *read_shards(source), "shards in webdataset's format")
 
 
 def _read_csv(source: Path, group_column: str | None = None) -> Found:
-    header = lines_of(source)[0].strip().split(",")
+    header = next(csv.reader(lines_of(source)[:1]), [])
     if group_column is None and is_kinetics(header):
         return _found(source.parent, *read_kinetics(source), "Kinetics' CSV")
     if group_column is not None or not set(NEEDED) <= set(header):
         return _found(source.parent, read_csv(source, group_column or "group"), [], "CSV table")
     manifest = read_manifest(source)
     for video in manifest.videos:
-        if video.status != "unreadable" and not exists(manifest.full_path(video)):
+        if video.status not in ("unreadable", "unscanned") and not exists(manifest.full_path(video)):
             raise DataError(f"{source} names {video.path}, which does not exist; run `timelift scan` again")
     return Found(manifest, (), "manifest")
 
@@ -179,5 +182,7 @@ def _check(source: Path, manifest: Manifest) -> None:
         if video.name in seen:
             raise DataError(f"{source} names {video.name} twice; each video stands once")
         seen.add(video.name)
+        if any("\ud800" <= letter <= "\udfff" for letter in video.path):  # bytes that are no UTF-8
+            raise DataError(f"{source}: the file name {video.path!r} is no UTF-8: rename the file")
     if len(manifest.classes) < 2:
         raise DataError(f"{source} has one class only ({manifest.classes[0]}); wanted two or more")

@@ -1,6 +1,6 @@
 """What stands on two sides of a split and must not: a group, or the same bytes; and what looks the same."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -22,12 +22,8 @@ class Leak:
 
     one: Video
     other: Video
-    what: str  # "group 'g1'" or "the same bytes"
-
-    @property
-    def recorded(self) -> bool:
-        """Whether the manifest says that it was allowed."""
-        return bool(self.one.allowed_leak and self.other.allowed_leak)
+    what: str  # "group g1" or "the same bytes"
+    recorded: bool  # whether the manifest says of all videos concerned that this was allowed
 
     def __str__(self) -> str:
         """One line."""
@@ -127,32 +123,42 @@ def look_notes(alike: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _leaks(manifest: Manifest) -> Iterator[Leak]:
-    for kind in ("group", "bytes"):
-        sides: dict[str, dict[str, Video]] = defaultdict(dict)  # value -> split -> first video
-        for video in manifest.videos:
-            for what, value in _keys(video):
-                if what == kind and video.split:
-                    sides[value].setdefault(video.split, video)
-        for value, first in sides.items():
-            for one, other in combinations(first.values(), 2):
-                yield Leak(one, other, f"group {value!r}" if kind == "group" else "the same bytes")
+    for key, of_side in _sides(manifest).items():
+        thing = _thing(key)
+        for one, other in combinations(of_side.values(), 2):
+            yield Leak(one[0], other[0], thing, all(_says(video, thing) for video in (*one, *other)))
+
+
+def _sides(manifest: Manifest) -> dict[tuple[str, str], dict[str, list[Video]]]:
+    """Group or bytes -> split -> videos, of what stands on two sides; groups first."""
+    sides: dict[tuple[str, str], dict[str, list[Video]]] = defaultdict(dict)
+    for video in manifest.videos:
+        for key in _keys(video):
+            if video.split:
+                sides[key].setdefault(video.split, []).append(video)
+    return {
+        key: of for key, of in sorted(sides.items(), key=lambda item: item[0][0] != "group") if len(of) > 1
+    }
 
 
 def _on_two_sides(manifest: Manifest) -> dict[str, str]:
     """Name -> what of the video stands on another side, too."""
-    sides: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for video in manifest.videos:
-        for key in _keys(video):
-            if video.split:
-                sides[key][video.split] += 1
-    found: dict[str, str] = {}
-    for video in manifest.videos:
-        for what, value in _keys(video):
-            others = sorted(set(sides[what, value]) - {video.split}) if video.split else []
-            if others:
-                thing = f"group {value}" if what == "group" else "the same bytes"
-                found.setdefault(video.name, f"{thing} in {' and '.join(others)}, too")
-    return found
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, of_side in _sides(manifest).items():
+        for split, videos in of_side.items():
+            others = " and ".join(sorted(set(of_side) - {split}))
+            for video in videos:
+                found[video.name].append(f"{_thing(key)} in {others}, too")
+    return {name: "; ".join(things) for name, things in found.items()}
+
+
+def _says(video: Video, thing: str) -> bool:
+    return any(one.startswith(f"{thing} in ") for one in video.allowed_leak.split("; "))
+
+
+def _thing(key: tuple[str, str]) -> str:
+    what, value = key
+    return f"group {value}" if what == "group" else "the same bytes"
 
 
 def _keys(video: Video) -> list[tuple[str, str]]:

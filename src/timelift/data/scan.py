@@ -2,18 +2,18 @@
 
 import dataclasses
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from timelift.data.facts import Facts
+from timelift.data.flow_folder import flow_identity
 from timelift.data.isolated import Lost, run_isolated
 from timelift.data.parallel import cores
 from timelift.data.scan_journal import Journal
-from timelift.data.tar_member import exists, open_file
-from timelift.data.tree import FLOW_FACTS, is_flow_folder, pictures
+from timelift.data.tar_member import exists, open_file, size_of
+from timelift.data.tree import is_flow_folder, pictures
 from timelift.records.errors import DataError, UsageError
 from timelift.records.video import Manifest, Video
 
@@ -120,13 +120,14 @@ def examined(job: tuple[str, list[list[float]]]) -> dict[str, Any]:
 def sha256_of(path: Path) -> str:
     """Hash of a file's bytes, or of a folder's pictures one after another; empty if there is no such file.
 
-    Of a folder of optical flow, what it says of itself goes before the pictures.
+    Of a folder of optical flow: of its video's bytes and how it was made, so that copies have the same.
     """
     if not exists(path):
         return ""
+    if is_flow_folder(path):
+        return flow_identity(path)
     digest = hashlib.sha256()
-    about = [path / FLOW_FACTS] if is_flow_folder(path) else []
-    for part in [*about, *pictures(path)] if path.is_dir() else [path]:
+    for part in pictures(path) if path.is_dir() else [path]:
         with open_file(part) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -147,8 +148,8 @@ def _facts(answer: dict[str, Any], parts: int) -> list[dict[str, Any]]:
 def _patience_seconds(job: tuple[str, list]) -> float:
     """Two minutes, and two seconds a megabyte: an hour of film may take longer than a short clip may hang."""
     try:
-        return 120 + 2 * os.path.getsize(job[0]) / 1e6
-    except OSError:
+        return 120 + 2 * size_of(Path(job[0])) / 1e6
+    except (OSError, DataError):
         return 120
 
 

@@ -43,7 +43,7 @@ class Journal:
         if "lost" in answer:
             self.quarantine[path] = (state, answer["lost"])
         if self.file is not None:
-            line = json.dumps([path, [state, parts], answer], ensure_ascii=False)
+            line = json.dumps([path, [state, parts], answer])
             self.file.write(f"{line}\n")
             self.file.flush()
 
@@ -113,7 +113,10 @@ def _read_quarantine(path: Path) -> dict[str, tuple[list, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {
-        str(path.parent.resolve() / row["path"]): ([int(row["bytes"]), int(row["modified"])], row["reason"])
+        os.path.normpath(path.parent.resolve() / row["path"]): (
+            [int(row["bytes"]), int(row["modified"])],
+            row["reason"],
+        )
         for row in rows
     }
 

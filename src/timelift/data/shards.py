@@ -14,11 +14,14 @@ import random
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from timelift.data.parallel import Progress, in_processes
+from timelift.data.table_rows import SPLIT_NAMES
 from timelift.data.tables import split_in_name
-from timelift.data.tar_member import archive_of, members, open_file
+from timelift.data.tar_member import members, open_file, size_of
 from timelift.data.tree import VIDEO_SUFFIXES, natural_key
+from timelift.records.alone import alone_in
 from timelift.records.errors import DataError, UsageError
 from timelift.records.video import Manifest, Video, write_manifest
 from timelift.records.whole import whole, write_text_whole
@@ -29,17 +32,16 @@ _PLAN = "shards.json"  # what the shards were written from: another data set nev
 
 @dataclass(frozen=True)
 class Sample:
-    """One video of a shard: its key there, where it comes from, its class index, its row."""
+    """One file of a shard: its key there, where it comes from, its rows (several: parts of a film)."""
 
     key: str
     source: Path
-    label: int
-    video: Video
+    videos: tuple[Video, ...]
 
     @property
     def name(self) -> str:
         """The name of the video's file in the shard."""
-        return self.key + (Path(self.video.path).suffix.lower() or ".bin")
+        return self.key + (Path(self.videos[0].path).suffix.lower() or ".bin")
 
 
 def write_shards(
@@ -53,41 +55,49 @@ def write_shards(
 ) -> Manifest:
     """Write the videos into shards of about so many bytes; what was written before is kept.
 
-    Gives the manifest of the shards, which lies in the folder as `manifest.csv` when all are there.
+    A file of which several parts are rows is packed once. Gives the manifest of the shards, which lies in the
+    folder as `manifest.csv` when all are there.
 
     Raises:
         DataError: for videos that were not scanned, are missing, or are folders of pictures.
-        UsageError: if the folder holds shards of other videos or of other settings.
+        UsageError: if the folder holds shards of other videos or of other settings, or another process is
+            at work there.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _check_plan(folder, {"videos": manifest.digest(), "shard_bytes": shard_bytes, "seed": seed})
     plan = plan_shards(manifest, shard_bytes, seed)
-    jobs = [(folder / f"shard-{number:06d}.tar", samples) for number, samples in enumerate(plan)]
-    in_processes(_write, jobs, workers=workers, progress=progress)
-    rows = [
-        dataclasses.replace(sample.video, path=f"{path.name}/{sample.name}")
-        for path, samples in jobs
-        for sample in samples
+    jobs = [
+        (folder / f"shard-{number:06d}.tar", samples, manifest.classes) for number, samples in enumerate(plan)
     ]
-    sharded = Manifest(root=str(folder.resolve()), classes=manifest.classes, videos=tuple(rows))
-    write_manifest(sharded, folder / MANIFEST)
+    with alone_in(folder / _PLAN):
+        in_processes(_write, jobs, workers=workers, progress=progress)
+        rows = [
+            dataclasses.replace(video, path=f"{path.name}/{sample.name}")
+            for path, samples, _ in jobs
+            for sample in samples
+            for video in sample.videos
+        ]
+        sharded = Manifest(root=str(folder.resolve()), classes=manifest.classes, videos=tuple(rows))
+        write_manifest(sharded, folder / MANIFEST)
     return sharded
 
 
 def plan_shards(manifest: Manifest, shard_bytes: int, seed: int) -> list[list[Sample]]:
     """Which videos go into which shard, in which order: a function of manifest, size and seed alone."""
-    videos = list(manifest.videos)
-    random.Random(seed).shuffle(videos)
+    rows: dict[Path, list[Video]] = {}
+    for video in manifest.videos:
+        rows.setdefault(manifest.full_path(video), []).append(video)
+    files = list(rows)
+    random.Random(seed).shuffle(files)
     plan: list[list[Sample]] = []
     room = 0
-    for number, video in enumerate(videos):
-        source = manifest.full_path(video)
-        size = _size(source, video)
+    for number, source in enumerate(files):
+        size = _size(source, rows[source][0])
         if not plan or size > room:
             plan.append([])
             room = shard_bytes
-        plan[-1].append(Sample(f"{number:08d}", source, manifest.label_index(video), video))
+        plan[-1].append(Sample(f"{number:08d}", source, tuple(rows[source])))
         room -= size
     return plan
 
@@ -97,53 +107,84 @@ def shards_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.tar"), key=lambda path: natural_key(path.name))
 
 
-def read_shards(folder: Path) -> list[Video]:
-    """The videos of shards that others wrote: KEY.mp4 beside KEY.cls, KEY.txt or KEY.json with a "label".
+def is_unfinished(folder: Path) -> bool:
+    """Whether `timelift shards` was begun in the folder, and is not done."""
+    return (folder / _PLAN).is_file() and not (folder / MANIFEST).is_file()
 
-    The split is in the archive's name (train-000000.tar), or the JSON's "split"; "group" may stand there too.
+
+def read_shards(folder: Path) -> tuple[list[Video], list[Path]]:
+    """The videos of shards that others wrote, and the samples without one.
+
+    A sample is KEY.mp4 beside KEY.cls, KEY.txt or KEY.json with a "label". The split is in the archive's name
+    (train-000000.tar), or the JSON's "split"; "group" may stand there too.
 
     Raises:
-        DataError: naming the archive and the sample, for a video without a label.
+        DataError: naming the archive and the sample, for a video without a label, JSON that cannot be read,
+            or a split that is none of train, val and test.
     """
-    return [video for archive in shards_in(folder) for video in _videos(archive)]
+    videos: list[Video] = []
+    ignored: list[Path] = []
+    for archive in shards_in(folder):
+        samples: dict[str, list[str]] = {}
+        for name in members(archive):
+            place, _, base = name.rpartition("/")
+            samples.setdefault(f"{place}/{base.partition('.')[0]}", []).append(name)
+        for key, names in samples.items():
+            video = next((name for name in names if _ending(name) in VIDEO_SUFFIXES), None)
+            if video is None:
+                ignored += [archive / name for name in names]
+            else:
+                videos += _videos(archive, key.lstrip("/"), video, names)
+    return videos, ignored
 
 
-def _videos(archive: Path) -> list[Video]:
-    samples: dict[str, dict[str, str]] = {}
-    for name in members(archive):
-        place, _, base = name.rpartition("/")
-        key, _, ending = base.partition(".")
-        samples.setdefault(f"{place}/{key}", {})[f".{ending.lower()}"] = name
-    found = []
-    for key, files in samples.items():
-        video = next((name for ending, name in files.items() if ending in VIDEO_SUFFIXES), None)
-        if video is None:
-            continue
-        facts = _facts(archive, files, key)
-        found.append(
-            Video(
-                path=f"{archive.name}/{video}",
-                label=str(facts["label"]),
-                split=str(facts.get("split") or split_in_name(archive.stem)),
-                group=str(facts.get("group") or ""),
-            )
-        )
-    return found
-
-
-def _facts(archive: Path, files: dict[str, str], key: str) -> dict:
-    facts = json.loads(_text(archive, files[".json"])) if ".json" in files else {}
+def _videos(archive: Path, key: str, video: str, names: list[str]) -> list[Video]:
+    """The rows of one file: one, or its parts."""
+    where = f"{archive}: sample {key}"
+    files = {_ending(name): name for name in names}
+    facts = _told(archive, files[".json"], where) if ".json" in files else {}
     for ending in (".cls", ".txt"):
         if ending in files and "label" not in facts:
             facts["label"] = _text(archive, files[ending]).strip()
-    if not str(facts.get("label", "")):
-        raise DataError(f"{archive}: sample {key} has no label; wanted KEY.cls, or KEY.json with a label")
+    path = f"{archive.name}/{video}"
+    return [_video(path, row, archive, where) for row in facts.get("parts", [facts])]
+
+
+def _video(path: str, row: dict, archive: Path, where: str) -> Video:
+    if not str(row.get("label", "")):
+        raise DataError(f"{where} has no label; wanted KEY.cls, or KEY.json with a label")
+    split = str(row.get("split") or split_in_name(archive.stem)).lower()
+    if split not in SPLIT_NAMES:
+        raise DataError(f"{where}: split {split!r} is none of train, val, test")
+    start, end = (row.get(name, 0.0) for name in ("start", "end"))
+    is_part = isinstance(start, float) and isinstance(end, float)
+    return Video(
+        path=path,
+        label=str(row["label"]),
+        split=SPLIT_NAMES[split],
+        group=str(row.get("group") or ""),
+        start=start if is_part else 0.0,
+        end=end if is_part else 0.0,
+    )
+
+
+def _told(archive: Path, name: str, where: str) -> dict:
+    try:
+        facts = json.loads(_text(archive, name))
+    except ValueError as error:
+        raise DataError(f"{where}: {name} is no JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise DataError(f"{where}: {name} holds a {type(facts).__name__}; wanted an object with a label")
     return facts
+
+
+def _ending(name: str) -> str:
+    return Path(name).suffix.lower()
 
 
 def _text(archive: Path, name: str) -> str:
     with open_file(archive / name) as file:
-        return file.read().decode("utf-8")
+        return file.read().decode("utf-8", errors="replace")
 
 
 def _size(source: Path, video: Video) -> int:
@@ -151,11 +192,8 @@ def _size(source: Path, video: Video) -> int:
         raise DataError(f"{video.path} is a folder of pictures: shards hold video files only")
     if video.status == "unscanned":
         raise DataError(f"{video.path} was not scanned: run `timelift scan` first")
-    archive = archive_of(source)
-    if archive is not None:
-        return members(archive)[source.relative_to(archive).as_posix()][1]
     try:
-        return source.stat().st_size
+        return size_of(source)
     except OSError as error:
         raise DataError(f"{source} cannot be read: {error.strerror}") from error
 
@@ -168,18 +206,21 @@ def _check_plan(folder: Path, plan: dict) -> None:
         raise UsageError(f"{folder} holds shards of other videos, size or seed: give another --output")
 
 
-def _write(job: tuple[Path, list[Sample]]) -> None:
+def _write(job: tuple[Path, list[Sample], tuple[str, ...]]) -> None:
     """One shard, whole or not at all; one that is there and holds its videos is kept."""
-    path, samples = job
+    path, samples, classes = job
     if path.is_file() and _holds(path, samples):
         return
     with whole(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
-            row = json.dumps(dataclasses.asdict(sample.video), ensure_ascii=False, sort_keys=True)
+            rows = [dataclasses.asdict(video) for video in sample.videos]
+            told = rows[0] | ({"parts": rows} if len(rows) > 1 else {})
+            row = json.dumps(told, ensure_ascii=False, sort_keys=True).encode()
+            label = str(classes.index(sample.videos[0].label)).encode()
             with open_file(sample.source) as file:
-                _add(tar, sample.name, file.read())
-            _add(tar, f"{sample.key}.cls", str(sample.label).encode())
-            _add(tar, f"{sample.key}.json", row.encode())
+                _add(tar, sample.name, file, _size(sample.source, sample.videos[0]))
+            _add(tar, f"{sample.key}.cls", io.BytesIO(label), len(label))
+            _add(tar, f"{sample.key}.json", io.BytesIO(row), len(row))
 
 
 def _holds(path: Path, samples: list[Sample]) -> bool:
@@ -188,11 +229,11 @@ def _holds(path: Path, samples: list[Sample]) -> bool:
     except DataError:
         return False
     return all(
-        there.get(sample.name, (0, -1))[1] == _size(sample.source, sample.video) for sample in samples
+        there.get(sample.name, (0, -1))[1] == _size(sample.source, sample.videos[0]) for sample in samples
     ) and len(there) == 3 * len(samples)
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, data: BinaryIO, size: int) -> None:
     entry = tarfile.TarInfo(name)  # no owner, no time: the same bytes whoever writes
-    entry.size = len(data)
-    tar.addfile(entry, io.BytesIO(data))
+    entry.size = size
+    tar.addfile(entry, data)

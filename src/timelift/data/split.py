@@ -1,19 +1,20 @@
 """Which videos train and which test: whole groups, copies of a file together, class by class, by a seed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
 
-from timelift.records.errors import DataError
+from timelift.records.errors import DataError, UsageError
 from timelift.records.video import Manifest, Video
 
 _LEAST = 5  # groups, and videos, of every class that a validation split needs
 _DRAWS = 10  # orders of the groups, of which the most even choice is taken
 
 Sizes = dict[str, Counter[str]]
+NamesOf = Callable[[Video], tuple[str, ...]]  # the classes that a video shows
 
 
 def with_validation(manifest: Manifest, *, share: float = 0.2, seed: int = 0) -> tuple[Manifest, str]:
@@ -34,11 +35,11 @@ def with_validation(manifest: Manifest, *, share: float = 0.2, seed: int = 0) ->
         raise DataError('no video has the split "train"; run `timelift split` first')
     if given:
         return manifest, f"selection: on the {given} validation videos that were given"
-    scarce = _scarce(train)
+    scarce = _scarce(train, manifest.names_of)
     if scarce:
         return manifest, f"no selection: {scarce}, last epoch"
     units = _units(train)
-    held = _held_out(train, share, seed)
+    held = _held_out(train, manifest.names_of, share, seed)
     if held is None:
         return manifest, "no selection: no choice of groups leaves every class on both sides, last epoch"
     sentence = (
@@ -57,19 +58,20 @@ def split(
 
     Raises:
         DataError: for a class that has one group only, or that no choice of groups puts on both sides.
-        ValueError: if the shares do not add up to 1, or test's or val's is above 1/2.
+        UsageError: if the shares do not add up to 1, or test's is above 1/2.
     """
     train_share, val_share, test_share = shares
     if abs(sum(shares) - 1) > 1e-6 or train_share <= 0 or not 0 < test_share <= 0.5 or val_share < 0:
-        raise ValueError(f"shares of train, val and test add up to 1, test at most 1/2, got {shares}")
-    for label, groups in sorted(_units_of_classes(manifest.videos).items()):
+        told = ", ".join(f"{part:g}" for part in shares)
+        raise UsageError(f"shares of train, val and test are {told}: they add up to 1, test is at most 1/2")
+    for label, groups in sorted(_units_of_classes(manifest.videos, manifest.names_of).items()):
         if len(groups) < 2:
             count = sum(groups.values())
             raise DataError(
                 f"class {label!r} has {count} video(s) in one group: it cannot be in train and in test. "
                 "Add videos of it, or leave the class out"
             )
-    held = _held_out(manifest.videos, test_share, seed)
+    held = _held_out(manifest.videos, manifest.names_of, test_share, seed)
     if held is None:
         raise DataError(
             "no choice of whole groups puts every class into train and into test; "
@@ -88,7 +90,7 @@ def split_by_clip(
     `check_leaks` to say.
 
     Raises:
-        DataError, ValueError: as `split`.
+        DataError, UsageError: as `split`.
     """
     alone = manifest.with_videos(replace(video, group="", sha256="") for video in manifest.videos)
     sides = {video.name: video.split for video in split(alone, shares=shares, seed=seed).videos}
@@ -164,18 +166,19 @@ def _units(videos: Sequence[Video]) -> dict[str, str]:
     return {path: top(name) for path, name in names.items()}
 
 
-def _units_of_classes(videos: Sequence[Video]) -> dict[str, Counter[str]]:
+def _units_of_classes(videos: Sequence[Video], names_of: NamesOf) -> dict[str, Counter[str]]:
     """Videos of each unit, for each class."""
     units = _units(videos)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for video in videos:
-        counts[video.label][units[video.name]] += 1
+        for label in names_of(video):
+            counts[label][units[video.name]] += 1
     return counts
 
 
-def _scarce(videos: tuple[Video, ...]) -> str:
+def _scarce(videos: tuple[Video, ...], names_of: NamesOf) -> str:
     """In words, the first class that is too small for a validation split; every group has a video."""
-    for label, groups in sorted(_units_of_classes(videos).items()):
+    for label, groups in sorted(_units_of_classes(videos, names_of).items()):
         if len(groups) < _LEAST:
             return (
                 f"class {label!r} has {sum(groups.values())} training videos in {len(groups)} group(s), "
@@ -184,16 +187,16 @@ def _scarce(videos: tuple[Video, ...]) -> str:
     return ""
 
 
-def _held_out(videos: Sequence[Video], share: float, seed: int) -> set[str] | None:
+def _held_out(videos: Sequence[Video], names_of: NamesOf, share: float, seed: int) -> set[str] | None:
     """Paths of whole units, near to the share of every class; None if a class would miss on a side.
 
     The best of a few drawn orders, so that units of different sizes and mixed classes come out even.
     """
     units = _units(videos)
-    totals = Counter(video.label for video in videos)
+    totals = Counter(label for video in videos for label in names_of(video))
     sizes: Sizes = defaultdict(Counter)  # unit -> class -> videos
     for video in videos:
-        sizes[units[video.name]][video.label] += 1
+        sizes[units[video.name]].update(names_of(video))
     names = sorted(sizes)
     rng = np.random.default_rng(seed)
     orders = [[names[i] for i in rng.permutation(len(names))] for _ in range(_DRAWS)]

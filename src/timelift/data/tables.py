@@ -5,6 +5,7 @@ import unicodedata
 from pathlib import Path
 
 from timelift.data.table_rows import SPLIT_NAMES, Row, named_rows, seconds_of, split_of
+from timelift.data.tar_member import exists
 from timelift.data.text import lines_of
 from timelift.data.tree import VIDEO_SUFFIXES
 from timelift.records.errors import DataError
@@ -69,7 +70,7 @@ def existing(root: Path, name: str, where: str) -> str:
         DataError: if there is no such file or folder.
     """
     for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
-        if (root / form).exists():
+        if exists(root / form):
             return form
     raise DataError(f"{where}: there is no {name!r} in {root}; paths are relative to that folder")
 

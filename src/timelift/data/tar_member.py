@@ -1,6 +1,7 @@
 """A file inside a tar archive, named as if the archive were a folder: shard-000003.tar/00000012.avi."""
 
 import io
+import posixpath
 import tarfile
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,20 @@ def exists(path: Path) -> bool:
     return path.exists() if archive is None else _name(path, archive) in members(archive)
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, of a member of an archive, or of all files in a folder.
+
+    Raises:
+        OSError: if there is no such file. DataError: if the archive has no such member.
+    """
+    archive = archive_of(path)
+    if archive is not None:
+        return _member(path, archive)[1]
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    return path.stat().st_size
+
+
 def open_file(path: Path) -> BinaryIO:
     """A file or a member of an archive, for reading.
 
@@ -29,10 +44,7 @@ def open_file(path: Path) -> BinaryIO:
     archive = archive_of(path)
     if archive is None:
         return path.open("rb")
-    found = members(archive).get(_name(path, archive))
-    if found is None:
-        raise DataError(f"{archive} holds no {_name(path, archive)}: was it written anew? scan again")
-    return cast(BinaryIO, io.BufferedReader(_Member(path, archive, *found)))
+    return cast(BinaryIO, io.BufferedReader(_Member(path, archive, *_member(path, archive))))
 
 
 def members(archive: Path) -> dict[str, tuple[int, int]]:
@@ -49,11 +61,22 @@ def members(archive: Path) -> dict[str, tuple[int, int]]:
 def _members(archive: Path, size: int, changed: int) -> dict[str, tuple[int, int]]:
     try:
         with tarfile.open(archive, "r:") as tar:
-            found = {member.name: (member.offset_data, member.size) for member in tar if member.isfile()}
+            found = {
+                posixpath.normpath(member.name): (member.offset_data, member.size)  # ./a.mp4 is a.mp4
+                for member in tar
+                if member.isfile()
+            }
     except (tarfile.TarError, OSError) as error:
         raise DataError(f"{archive} cannot be read as a tar archive: {error}") from error
     if any(start + length > size for start, length in found.values()):
         raise DataError(f"{archive} is cut off: write it again")
+    return found
+
+
+def _member(path: Path, archive: Path) -> tuple[int, int]:
+    found = members(archive).get(_name(path, archive))
+    if found is None:
+        raise DataError(f"{archive} holds no {_name(path, archive)}: was it written anew? scan again")
     return found
 
 

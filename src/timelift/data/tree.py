@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from timelift.data.tar_member import members
+
 VIDEO_SUFFIXES = frozenset(
     (".avi", ".mp4", ".mkv", ".webm", ".mov", ".gif", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp", ".ts")
 )
@@ -60,10 +62,18 @@ def is_flow_folder(folder: Path) -> bool:
 
 
 def videos_at(path: Path) -> list[Path]:
-    """A video itself, or every video below a folder."""
+    """A video itself, or every video below a folder or in a tar archive, those in archives last."""
     if path.is_dir() and not is_frame_folder(path) and not is_flow_folder(path):
-        return walk(path).videos
-    return [path]
+        tree = walk(path)
+        return [*tree.videos, *(video for file in tree.ignored for video in _packed(file))]
+    return _packed(path) or [path]
+
+
+def _packed(path: Path) -> list[Path]:
+    """The videos in a tar archive; none for any other path."""
+    if path.suffix != ".tar" or not path.is_file():
+        return []
+    return [path / name for name in members(path) if Path(name).suffix.lower() in VIDEO_SUFFIXES]
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -58,7 +58,7 @@ class Video:
         """What tells the entry from all others: its path, with seconds for a part (film.mp4#t=10,20)."""
         if not self.is_part:
             return self.path
-        return f"{self.path}#t={self.start:g}" + (f",{self.end:g}" if self.end else "")
+        return f"{self.path}#t={self.start:.12g}" + (f",{self.end:.12g}" if self.end else "")
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def read_manifest(path: Path) -> Manifest:
 
 _STATUSES = {status: status for status in get_args(Status)}
 _KINDS: dict[str, Callable] = {
-    **dict.fromkeys(("label", "split", "group"), sys.intern),  # one string for all videos that share it
+    **dict.fromkeys(("label", "group"), sys.intern),  # one string for all videos that share it
+    "split": {split: split for split in ("", "train", "val", "test")}.__getitem__,
     "status": _STATUSES.__getitem__,
     "timestamps_increasing": "True".__eq__,
     **dict.fromkeys(("frames", "declared_frames", "width", "height", "rotation", "first_frame"), int),

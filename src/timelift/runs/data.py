@@ -11,7 +11,7 @@ from timelift.data.leaks import check_leaks, leak_notes, look_alikes, look_notes
 from timelift.data.scan import scan, usable
 from timelift.data.scan_journal import journal_of
 from timelift.data.split import split, with_validation
-from timelift.records import DataError, Manifest, Video
+from timelift.records import DataError, Manifest, UsageError, Video
 from timelift.records.video import read_manifest, write_manifest
 
 Policy = Literal["error", "exclude", "keep-readable"]
@@ -50,6 +50,30 @@ def scanned(
     return read_manifest(kept_as)
 
 
+def check_same_source(source: Path, kept: Path, official_list: int) -> None:
+    """Refuse to go on in a folder that was begun with other videos, labels, splits or groups.
+
+    kept: the scanned manifest in that folder, if it got so far.
+
+    Raises:
+        UsageError: naming the folder.
+    """
+    if not kept.is_file():
+        return
+    now = read_dataset(source, official_list=official_list).manifest
+    if _rows(now) != _rows(read_manifest(kept)):
+        raise UsageError(
+            f"{kept.parent} was begun with other videos, labels, splits or groups than {source} has: "
+            "give another --output"
+        )
+
+
+def _rows(manifest: Manifest) -> set[tuple]:
+    return {
+        (manifest.full_path(v).resolve(), v.start, v.end, v.label, v.split, v.group) for v in manifest.videos
+    }
+
+
 def prepared(
     manifest: Manifest,
     *,
@@ -71,6 +95,9 @@ def prepared(
     manifest, judged = usable(manifest, policy)
     notes = [*_left_out(policy, before, len(manifest.videos), len(judged)), *judged]
     there = {video.split for video in manifest.videos}
+    if there > {""}:
+        aside = len(manifest.of_split("").videos)
+        notes.append(f"{aside} of {len(manifest.videos)} videos take no part: they are in no split")
     if there == {""}:
         manifest = split(manifest, seed=seed)
         notes.append(f"the data came without splits: made train, val and test by group, seed {seed}")

@@ -7,6 +7,7 @@ import torch
 
 from timelift.data.decode import decode_frames, examine
 from timelift.data.sampling import clip_indices, clip_span, sliding_starts
+from timelift.data.tar_member import exists
 from timelift.evaluation.predict import Answer, top_answers
 from timelift.lifting import VideoModel
 from timelift.records import DataError
@@ -23,7 +24,7 @@ def answers_over_time(
     Raises:
         DataError: if the file is missing or no frame decodes.
     """
-    if not path.exists():
+    if not exists(path):
         raise DataError(f"{path}: there is no such file")
     facts = examine(path)
     if facts.frames == 0:

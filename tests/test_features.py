@@ -19,6 +19,7 @@ from timelift.records.features import Features, read_features, write_features
 from timelift.records.predictions import read_predictions
 from timelift.records.recipe import recipe_to_dict
 from timelift.records.run import read_run
+from timelift.runs.fuse import read_member
 from timelift.runs.probe_features import probe_features
 from videos_tiny import write_videos
 
@@ -89,7 +90,7 @@ def test_the_network_is_left_as_it_was(model, clips):
 
 
 def test_an_unknown_layer_is_told_what_there_is(model, clips):
-    with pytest.raises(UsageError, match=r"no layer is called 'image_net.66'; there are .*image_net.6"):
+    with pytest.raises(UsageError, match=r"no layer is called '66'; there are 6, .*11 in all"):
         layer_features(model, "image_net.66", clips, normalise=normalise, device="cpu")
     with pytest.raises(DataError, match="this split is empty"):
         layer_features(model, "image_net.6", [], normalise=normalise, device="cpu")
@@ -193,4 +194,59 @@ def test_the_verbs_take_features_of_a_run_and_probe_them(tmp_path, capsys):
     assert "acc/top1/video" in capsys.readouterr().out
     assert run("fuse", tmp_path / "probe", tmp_path / "run", "--output", tmp_path / "fused") == 0
     unknown = complaint(capsys, "features", tmp_path / "run", data, "--layer", "fc6", code=2)
-    assert "no layer is called 'image_net.fc6'" in unknown
+    assert "no layer is called 'fc6'" in unknown
+
+
+def features_of(labels, splits, groups=None) -> Features:
+    rng = np.random.default_rng(0)
+    count = len(labels)
+    return Features(
+        videos=tuple(f"v{i}" for i in range(count)),
+        groups=tuple(groups or [""] * count),
+        splits=tuple(splits),
+        labels=np.array(labels),
+        classes=("a", "b"),
+        rows=rng.normal(size=(count, 3)).astype(np.float32),
+        source="net",
+        layer="fc",
+        recipe=json.dumps(recipe_to_dict(Recipe())),
+        data_digest="",
+    )
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "svm"])
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        (features_of([0, 0, 1], ["train", "train", "test"]), "no training video shows 'b'"),
+        (features_of([0, 0, 0], ["train", "train", "test"]), "all training videos show 'a'"),
+        (
+            features_of([0, 1, 0], ["train", "train", "test"], ["g", "h", "g"]),
+            "group g is in train and in test",
+        ),
+    ],
+)
+def test_what_cannot_be_learnt_honestly_is_refused(tmp_path, classifier, features, words):
+    with pytest.raises(DataError, match=words):
+        probe_features([features], classifier, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_strength_that_nothing_chose_is_said_to_be_so(tmp_path):
+    told = probe_features([features_of([0, 1, 0], ["train", "train", "test"])], "logistic", tmp_path / "out")
+    assert told.selection == "C = 1, as there is nothing to choose it by"
+
+
+def test_files_that_hold_no_features_are_one_line(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name in ("a.npy", "empty.npz"):
+        with pytest.raises(DataError, match="holds no features"):
+            read_features(tmp_path / name)
+        with pytest.raises(DataError, match="holds no predictions"):
+            read_member(tmp_path / name)
+
+
+def test_maps_with_channels_last_are_refused():
+    with pytest.raises(UsageError, match="channels seem to stand last"):
+        per_clip([torch.zeros(4, 7, 7, 96)], 2, "stage")

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from study_tiny import run_here, tiny_study
+from study_tiny import CPU, run_here, tiny_study
 from test_cli import complaint, own_cache, run, train  # noqa: F401
 from timelift.comparison.evidence import UNBOUNDED
 from timelift.comparison.fuse import (
@@ -20,6 +20,7 @@ from timelift.comparison.fused_row import FusedRow
 from timelift.comparison.over_videos import interval_over_videos
 from timelift.comparison.study import Study, continue_study
 from timelift.comparison.study_file import parse_study, write_study
+from timelift.evaluation.evaluate import ALONE
 from timelift.evaluation.svm import fit_svm, on_unit_sphere, svm_logits
 from timelift.records import Manifest, Predictions, Recipe, Run, UsageError, Video
 from timelift.records.predictions import read_predictions, softmax, write_predictions
@@ -27,6 +28,7 @@ from timelift.records.run import read_run, write_run
 from timelift.runs.data import PreparedData
 from timelift.runs.fuse import fuse, read_fuser, read_member, write_fused
 from timelift.runs.fused_rows import check_fused_rows, fused_seeds
+from timelift.runs.judging import Asked, judged
 from videos_tiny import untimed_table, write_net, write_videos
 
 CLASSES = ("a", "b", "c")
@@ -300,6 +302,52 @@ def test_a_study_judges_a_fused_row_as_any_other(tmp_path, capsys):
         "machine",
     }
     assert table["both"]["runs"] == "3"
+
+
+def test_fused_rows_can_be_changed_and_taken_back():
+    study = Study(name="s", data="/d", variants=("a", "b"), fused=(FusedRow("both", ("a", "b"), "svm"),))
+    for rows in ((FusedRow("both", ("a", "b")),), ()):
+        assert continue_study(study, dataclasses.replace(study, fused=rows)).fused == rows
+    last = dataclasses.replace(study, selection="last", fused=())
+    with pytest.raises(UsageError, match="does not hold back validation videos"):
+        continue_study(last, dataclasses.replace(last, fused=study.fused))
+
+
+def test_a_fused_row_has_a_name_of_its_own():
+    for name in ("a", "linear probe"):
+        with pytest.raises(UsageError, match="name of another row"):
+            Study(name="s", data="/d", variants=("a", "b"), fused=(FusedRow(name, ("a", "b")),))
+
+
+def test_a_fused_row_may_have_a_published_figure(tmp_path):
+    text = 'data = "d"\nvariants = ["a", "b"]\n[fused.both]\nof = ["a", "b"]\n'
+    (tmp_path / "s.toml").write_text(f'{text}[published]\nsource = "P"\nboth = [0.8]\n')
+    published = parse_study(tmp_path / "s.toml").published
+    assert published is not None
+    figure = published.of("both")
+    assert figure is not None
+    assert figure.mean == 0.8
+
+
+def test_other_validation_videos_are_no_hindrance_where_nothing_is_fitted(tmp_path):
+    first, second = (read_member(member(tmp_path, name, seed)) for seed, name in enumerate("ab"))
+    assert second.validation is not None
+    second = dataclasses.replace(second, validation=answers(9, videos=4))
+    fuser, fused = fuse([first, second], "mean")
+    run_of = write_fused(fuser, [first, second], fused, tmp_path / "fused")
+    assert not (tmp_path / "fused/validation.npz").exists()
+    assert not [name for name in run_of.metrics if name.endswith("/clip")]  # there is no clip alone
+
+
+def test_members_that_take_other_data_are_not_asked_together(tmp_path):
+    for name, channels in (("rgb", 3), ("flow", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.json").write_text(json.dumps({"clip": {"channels": channels}}))
+    (tmp_path / "fused").mkdir()
+    told = {"method": "mean", "weights": [], "members": ["../rgb", "../flow"]}
+    (tmp_path / "fused/fusion.json").write_text(json.dumps(told))
+    with pytest.raises(UsageError, match=r"takes videos and .*takes optical flow"):
+        judged(tmp_path / "fused", Manifest("/", CLASSES, ()), Asked(), CPU, share=ALONE, talk=print)
 
 
 def test_a_machine_without_validation_videos_is_refused_before_the_first_run():

@@ -11,6 +11,7 @@ from timelift.comparison.study import Study, continue_study
 from timelift.comparison.study_file import parse_study, study_to_toml
 from timelift.records.errors import UsageError
 from timelift.report.page import write_report
+from timelift.report.words import shared_network, short_names
 from timelift.runs.study import finished
 from videos_tiny import write_net, write_videos
 
@@ -86,3 +87,16 @@ def test_named_runs_are_those_of_the_variants(tmp_path):
     for _, text in names:
         assert f"<code>{text.replace(chr(39), '&#39;')}</code>" in files.html.read_text()
         assert f"`{text}`" in files.markdown.read_text()
+
+
+def test_names_are_never_shortened():
+    given = ("flow, single", "flow, stack")
+    assert short_names(given, given) == {name: name for name in given}
+    assert shared_network(given, given) == ""
+    lifted = ("timm:r Inflate()", "timm:r Framewise()")
+    assert short_names((*lifted, *given), given)["timm:r Inflate()"] == "Inflate()"
+
+
+def test_a_name_that_is_the_text_of_a_variant_is_refused():
+    with pytest.raises(UsageError, match="is the text of a variant"):
+        Study(name="s", data="/d", variants=("a", "b"), names=(("b", "a"), ("a", "b")))

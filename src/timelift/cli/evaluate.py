@@ -59,8 +59,14 @@ def command(
     talk = say if processes.is_first else _silent
     manifest = None
     if processes.is_first:
-        manifest = usable_videos(data, split, official_list=official_list, limit=limit, bad_videos=bad_videos)
-        manifest = manifest.separated(label_separator) if label_separator else manifest
+        manifest = usable_videos(
+            data,
+            split,
+            official_list=official_list,
+            limit=limit,
+            bad_videos=bad_videos,
+            label_separator=label_separator,
+        )
     manifest = say_from_first(manifest, processes)
     assert manifest is not None
     bar = counting("judging", len(manifest.videos)) if processes.is_first else contextlib.nullcontext()

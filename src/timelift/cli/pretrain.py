@@ -42,14 +42,15 @@ def command(
 ) -> None:
     """Train a composite LSTM on clips without labels (Srivastava et al. 2015).
 
-    Of data with splits only train is learnt from, and val is judged; labels are not looked at.
+    Labels are not learnt from. What `train` and `compare` judge by, as they split the data, is not seen: only
+    their training videos are learnt from, and their validation videos say how well it goes.
 
     Example: timelift pretrain videos/ --network timm:resnet18 --hidden 256 --output encoder.safetensors
     """
     from timelift.cli.videos import usable_videos
     from timelift.data.cache import open_frames
-    from timelift.records.errors import DataError, UsageError
-    from timelift.runs.pretrain import Pretraining, clips_of, pretrain, write_composite
+    from timelift.records.errors import UsageError
+    from timelift.runs.pretrain import Pretraining, clips_of, learnt_from, pretrain, write_composite
     from timelift.runs.surroundings import pick_device
 
     if output.suffix != ".safetensors":
@@ -66,10 +67,8 @@ def command(
     )
     chosen = chosen_recipe(recipe, settings)
     videos = usable_videos(data, "all", official_list=official_list, limit=limit, bad_videos=bad_videos)
-    train, val = (videos.of_split(split) for split in ("train", "val"))
-    if not train.videos and any(video.split for video in videos.videos):
-        raise DataError("the data has splits, and no video is in train: nothing to learn from")
-    train = train if train.videos else videos
+    train, val, told = learnt_from(videos)
+    say(told)
     seen = videos.with_videos((*train.videos, *val.videos))
     with counting("decoding", len(seen.videos)) as decoding:
         frames, why = open_frames(seen, clips_of(choices, chosen.clip), progress=decoding)

@@ -26,14 +26,19 @@ def weighted_probabilities(members: Sequence[Predictions], weights: Sequence[flo
     Raises:
         UsageError: unless there is one weight a member, none below zero, and one above.
     """
-    if len(weights) != len(members):
-        raise UsageError(f"{len(weights)} weight(s) for {len(members)} runs: give one for each")
-    if not np.isfinite(weights).all() or min(weights) < 0 or max(weights) <= 0:
-        raise UsageError(f"weights {', '.join(f'{w:g}' for w in weights)}: none below 0, one above is wanted")
+    check_weights(weights, len(members))
     shares = np.array(weights, dtype=np.float64) / np.sum(weights)
     scores = np.tensordot(shares, np.stack([member.scores() for member in members]), axes=1)
     with np.errstate(divide="ignore"):  # a probability of 0 is a logit of -inf
         return with_logits(members[0], np.log(scores))
+
+
+def check_weights(weights: Sequence[float], members: int) -> None:
+    """Raise a UsageError unless there is one weight a member, none below zero, and one above."""
+    if len(weights) != members:
+        raise UsageError(f"{len(weights)} weight(s) for {members} runs: give one for each")
+    if not np.isfinite(weights).all() or min(weights) < 0 or max(weights) <= 0:
+        raise UsageError(f"weights {', '.join(f'{w:g}' for w in weights)}: none below 0, one above is wanted")
 
 
 def sum_of_logits(members: Sequence[Predictions]) -> Predictions:

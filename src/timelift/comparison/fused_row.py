@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from timelift.comparison.axes import AtKey
-from timelift.comparison.fuse import METHODS
+from timelift.comparison.fuse import METHODS, check_weights
+from timelift.records.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -52,4 +53,9 @@ def _read_row(name: str, values: object, variants: tuple[str, ...]) -> FusedRow:
     if not numbers or len(weights) != (len(of) if method == "weighted" else 0):
         wanted = "one number a variant" if method == "weighted" else "nothing, unless method is weighted,"
         raise AtKey(f"{weights!r} came; {wanted} is wanted", "fused", name, "weights")
+    if method == "weighted":
+        try:
+            check_weights(weights, len(of))
+        except UsageError as error:
+            raise AtKey(str(error), "fused", name, "weights") from error
     return FusedRow(name, tuple(of), method, tuple(map(float, weights)))

@@ -97,6 +97,14 @@ class Study:
         return dict(self.names).get(variant, variant)
 
     @property
+    def holds_validation(self) -> bool:
+        """Whether training videos are held back for choices, where the data has no validation videos."""
+        chooses = any(len(self.grid.choices(v, c)) > 1 for v in self.variants for c in self.conditions)
+        fits = any(row.method == "svm" for row in self.fused)
+        asked = self.validation_videos is not None or self.early_stop is not None
+        return self.selection == "validation" or chooses or fits or asked
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The variants' own texts."""
         return tuple(map(self.text_of, self.variants))
@@ -128,6 +136,14 @@ def _refusals(study: Study):
         yield "seeds", f"{study.seeds} came; at least 1 is wanted, 5 or more for a verdict worth having"
     if study.max_seeds is not None and study.max_seeds < study.seeds:
         yield "max_seeds", f"{study.max_seeds} came, below seeds = {study.seeds}"
+    rows = [*study.variants, LINEAR_PROBE]
+    for row in study.fused:
+        if row.name in rows:
+            yield "fused", f"{row.name!r} is the name of another row; give the fusion one of its own"
+        rows.append(row.name)
+    for name, _ in study.names:
+        if name in study.texts:
+            yield "names", f"{name!r} is the text of a variant; give another name"
     if not 0 < study.alpha < 0.5:
         yield "alpha", f"{study.alpha} came; a level between 0 and 0.5 is wanted, such as 0.05"
     if not 0 < study.margin < 1:
@@ -261,7 +277,7 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         )
     variants = (*stored.variants, *(v for v in wanted.variants if v not in stored.variants))
     seeds = max(stored.seeds, wanted.seeds)
-    return dataclasses.replace(
+    together = dataclasses.replace(
         stored,
         name=wanted.name,
         variants=variants,
@@ -272,10 +288,17 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         axes=tuple((name, _union(values, dict(wanted.axes)[name])) for name, values in stored.axes),
         early_stop=wanted.early_stop,
         names=_union(stored.names, wanted.names),
-        fused=_union(stored.fused, wanted.fused),
+        fused=wanted.fused,
         grid=dataclasses.replace(stored.grid, of=_union(stored.grid.of, wanted.grid.of)),
         published=wanted.published,
     )
+    if stored.holds_validation != together.holds_validation:
+        told = "holds back" if stored.holds_validation else "does not hold back"
+        raise UsageError(
+            f"the study in this folder {told} validation videos for choices, and this file says otherwise "
+            "(fused rows by svm, early_stop): its runs would train on other videos. Give another --output"
+        )
+    return together
 
 
 def _union(there: tuple, further: tuple) -> tuple:

@@ -66,7 +66,8 @@ def _study(values: dict, path: Path) -> Study:
     check_axes(study)
     if "published" in values:
         there = [str(condition) for condition in study.conditions]
-        published = read_published(values["published"], study.cells, there)
+        rows = (*study.cells, *(row.name for row in study.fused))
+        published = read_published(values["published"], rows, there)
         study = dataclasses.replace(study, published=published)
     return study
 

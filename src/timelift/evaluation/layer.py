@@ -65,6 +65,12 @@ def per_clip(seen: list[Tensor], clips: int, layer: str) -> Tensor:
     if not isinstance(came, Tensor) or came.dim() not in (2, 3, 4, 5) or len(came) % clips:
         shape = tuple(came.shape) if isinstance(came, Tensor) else type(came).__name__
         raise UsageError(f"the layer {layer} gives {shape} for {clips} clip(s): no rows or maps to average")
+    _, *sizes = came.shape
+    if len(sizes) == 3 and sizes[0] == sizes[1] != sizes[2]:
+        raise UsageError(
+            f"the layer {layer} gives {tuple(came.shape)}: channels seem to stand last there, and maps are "
+            "(B*T, D, H, W); take a layer before or behind"
+        )
     if came.dim() == 3:
         came = came.mean(dim=1)
     elif came.dim() > 3:
@@ -83,7 +89,9 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
         return modules[layer]
     names = [name for name in modules if name]
     alike = difflib.get_close_matches(layer, names, n=5) or names[-5:]
-    raise UsageError(f"no layer is called {layer!r}; there are {', '.join(alike)} ({len(names)} in all)")
+    shown = ", ".join(name.removeprefix("image_net.") for name in alike)
+    told = layer.removeprefix("image_net.")
+    raise UsageError(f"no layer is called {told!r}; there are {shown} ({len(names)} in all)")
 
 
 def _watch(module: nn.Module, seen: list[Tensor], before: bool):

@@ -89,12 +89,18 @@ def chosen_strength(
     """
     fit = fit or fitted_logits
     groups = np.array(train_groups)
-    folds = min(MOST_FOLDS, *(len(np.unique(groups[train_labels == c])) for c in np.unique(train_labels)))
+    folds = folds_of(train_labels, train_groups)
     if folds < 2:
         return FALLBACK_STRENGTH
     splits = _group_folds(train_labels, groups, folds, seed)
     right = [_right(fit, train_features, train_labels, splits, strength) for strength in strengths]
     return strengths[int(np.argmax(right))]
+
+
+def folds_of(train_labels: np.ndarray, train_groups: tuple[str, ...]) -> int:
+    """Of cross-validation, whole groups: as many as the rarest class has groups, at most 5."""
+    groups = np.array(train_groups)
+    return min(MOST_FOLDS, *(len(np.unique(groups[train_labels == c])) for c in np.unique(train_labels)))
 
 
 def fitted_logits(

@@ -75,5 +75,5 @@ def read_features(path: Path) -> Features:
                 recipe=stored["recipe"].item(),
                 data_digest=stored["data_digest"].item(),
             )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} holds no features (npz of `timelift features`): {error}") from error

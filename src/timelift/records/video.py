@@ -98,15 +98,16 @@ class Manifest:
         """The indices of the classes that a video shows."""
         return tuple(self.classes.index(name) for name in self.names_of(video))
 
-    def separated(self, separator: str) -> "Manifest":
+    def separated(self, separator: str, *, any_label: bool = False) -> "Manifest":
         """The same videos with labels that hold several classes, as "run|jump" with "|".
 
         Raises:
-            DataError: if no label holds the separator, or the classes are fewer than two.
+            DataError: if no label holds the separator, or the classes are fewer than two; unless any_label.
         """
         several = dataclasses.replace(self, separator=separator)
         classes = tuple(sorted({name for video in self.videos for name in several.names_of(video)}))
-        if not any(separator in video.label for video in self.videos) or len(classes) < 2:
+        held = any(separator in video.label for video in self.videos) and len(classes) > 1
+        if not held and not any_label:
             raise DataError(
                 f"no label holds {separator!r}, which should stand between the classes of one video: "
                 f"the first is {self.videos[0].label!r}"

@@ -59,7 +59,7 @@ def overview(
 ) -> str:
     """The HTML; links in it are relative to `folder`."""
     rows = rows_by_variant(tables)
-    names = words.short_names(list(rows))
+    names = words.short_names(list(rows), words.given_names(study))
     groups: dict[str, list[AtCondition]] = {}
     for one in tables:
         groups.setdefault(", ".join(f"{key}={value}" for key, value in one.condition.fields), []).append(one)

@@ -101,13 +101,14 @@ def page(
     """The HTML of the page; links in it are those of the lines."""
     answers = {(run.variant, run.seed): p for (run, _), p in zip(runs, predictions, strict=True)}
     records = [run for run, _ in runs]
-    names = words.short_names([row.variant for row in table.rows])
+    given = words.given_names(study)
+    names = words.short_names([row.variant for row in table.rows], given)
     return render(
         "page.html",
         names,
         table=table,
         study=study,
-        network=words.shared_network(list(names)),
+        network=words.shared_network(list(names), given),
         one_start=_one_start(table),
         headline=words.sentences(table.headline),
         caveats=caveats(table, study, records, leaks_of(data_notes)),

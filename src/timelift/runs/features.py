@@ -13,7 +13,7 @@ from timelift.data.frames import DecodedOnDemand
 from timelift.evaluation.layer import layer_features
 from timelift.lifting import VideoModel
 from timelift.networks.weights import classifier_names
-from timelift.records import ClipFormat, Manifest, Recipe, Views
+from timelift.records import ClipFormat, Manifest, Recipe, UsageError, Views
 from timelift.records.features import Features
 from timelift.records.recipe import recipe_to_dict
 from timelift.runs.pixels import Normalise, with_pixels_of
@@ -34,6 +34,11 @@ def network_of(run_or_variant: str, classes: int, clip: ClipFormat) -> tuple[Vid
     variant = parse_variant(run_or_variant)
     model = build_variant(variant, classes, clip.in_channels, clip.frames, clip.size).eval()
     facts = getattr(model.image_net, "image_facts", None)
+    if facts is not None and not facts.pretrained:
+        raise UsageError(
+            f"{variant} starts from random weights, and its features would be others next time: give a "
+            "pretrained network, or a run's folder"
+        )
     return model, with_pixels_of(clip, facts), str(variant)
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
 from timelift.comparison.fuse import (
     METHODS,
     check_same_questions,
+    difference,
     mean_of_probabilities,
     sum_of_logits,
     weighted_probabilities,
@@ -85,7 +87,7 @@ def read_member(path: Path) -> Member:
     if path.is_file():
         try:
             return Member(path, None, read_predictions(path), None)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} holds no predictions (npz of `timelift evaluate`): {error}") from error
     if not (path / "run.json").is_file() or not (path / PREDICTIONS).is_file():
         raise DataError(f"{path} holds no finished run (run.json and {PREDICTIONS}): give folders of runs")
@@ -133,9 +135,9 @@ def write_fused(fuser: Fuser, members: Sequence[Member], fused: Predictions, fol
 
     Validation answers are stored where all members have them, unless a support vector machine saw them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     validation = _fused_validation(fuser, members)
     run = fused_record(fuser, members, fused, validation)
+    folder.mkdir(parents=True, exist_ok=True)
     told: dict[str, object] = {
         "method": fuser.method,
         "weights": list(fuser.weights),
@@ -200,7 +202,8 @@ def _fused_validation(fuser: Fuser, members: Sequence[Member]) -> Predictions | 
     answers = [member.validation for member in members if member.validation is not None]
     if fuser.method == "svm" or len(answers) < len(members):
         return None
-    check_same_questions([member.name for member in members], answers)
+    if any(difference(answers[0], other) for other in answers[1:]):  # nothing is fitted: none are stored
+        return None
     return fuser(answers)
 
 
@@ -213,7 +216,7 @@ def fused_record(
     seeds = {run.seed for run in runs}
     counted = [run.multiply_adds for run in runs if run.multiply_adds is not None]
     complete = len(runs) == len(members)
-    metrics = summary(fused)
+    metrics = {name: value for name, value in summary(fused).items() if not name.endswith("/clip")}
     if validation is not None:
         metrics[VALIDATION] = float(validation.correct().mean())
     names = [member.name if member.run is None else member.run.variant for member in members]

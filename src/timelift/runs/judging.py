@@ -1,8 +1,9 @@
 """A finished run, or several fused, asked about labelled videos: in views, or fully convolutionally."""
 
 import dataclasses
+import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from timelift.lifting import VideoModel
 from timelift.records import ClipFormat, DataError, Manifest, Predictions, Recipe, UsageError
 from timelift.records.recipe import parse_recipe, recipe_to_dict
 from timelift.runs.fuse import FUSION, read_fuser
-from timelift.runs.saved import load
+from timelift.runs.saved import MODEL, load
 
 LONG_SPANS = 10  # a video this many times as long as a clip's span is long: one clip sees a tenth of it
 DENSE_CLIPS, DENSE_CROPS = 10, "three"
@@ -53,6 +54,7 @@ def judged(
     """
     if (folder / FUSION).is_file():
         fuser, members = read_fuser(folder)
+        _check_same_data(folder, members)
         return fuser(
             [
                 judged(member, manifest, asked, device, share=share, talk=talk, progress=progress)
@@ -73,6 +75,22 @@ def judged(
         fusion=recipe.views.fusion,
         share=share,
     )
+
+
+def _check_same_data(folder: Path, members: Sequence[Path]) -> None:
+    """Refuse, before the first is asked, members that take no videos, or not the same."""
+    kinds = {}
+    for member in members:
+        if (member / FUSION).is_file():
+            _check_same_data(member, read_fuser(member)[1])
+            continue
+        if not (member / MODEL).is_file():
+            raise UsageError(f"{folder} fuses {member}, which has no network to ask (a probe, or a file)")
+        clip = json.loads((member / MODEL).read_text(encoding="utf-8"))["clip"]
+        kinds["optical flow" if clip["channels"] == 2 else "videos"] = member
+    if len(kinds) > 1:
+        told = " and ".join(f"{member} takes {kind}" for kind, member in kinds.items())
+        raise UsageError(f"{told}: `timelift evaluate` each on its own data, then `timelift fuse` the files")
 
 
 def asked_recipe(asked: Asked, manifest: Manifest, clip: ClipFormat) -> tuple[Recipe, str]:

@@ -28,15 +28,12 @@ SCANNED = "data.csv"  # the scanned manifest in a study's or run's folder
 
 def study_data(study: Study, folder: Path) -> PreparedData:
     """The study's videos, judged and split: the same answer in every process."""
-    chooses = any(len(study.grid.choices(v, c)) > 1 for v in study.variants for c in study.conditions)
-    fits = any(row.method == "svm" for row in study.fused)
-    kept = chooses or fits or study.validation_videos is not None or study.early_stop is not None
     data = prepared(
         read_manifest(folder / SCANNED),
         policy=study.bad_videos,
         allow_leaks=study.allow_leaks,
         select_by_validation=study.selection == "validation",
-        keep_validation=kept,
+        keep_validation=study.holds_validation,
     )
     data = _fewer(data, "val", study.validation_videos, "validated on")
     return _fewer(data, "test", study.test_videos, "judged on")

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from timelift.data.dataset import TrainClips
 from timelift.data.frames import FrameSource
+from timelift.data.split import split, with_validation
 from timelift.networks.facts import facts_of
 from timelift.networks.images import image_network
 from timelift.networks.weights import classifier_names
-from timelift.records import ClipFormat, Manifest, Recipe, UsageError
+from timelift.records import ClipFormat, DataError, Manifest, Recipe, TimeliftError, UsageError
 from timelift.records.whole import whole
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.systems.composite_lstm import CompositeLSTM, composite_loss
@@ -70,7 +71,7 @@ def pretrain(
     recipe: its clips and augmentation; `clip.frames` is past + future.
 
     Raises:
-        UsageError: for numbers that cannot be.
+        UsageError: for numbers that cannot be. TimeliftError: if the loss is no longer finite.
     """
     _check(choices)
     recipe = dataclasses.replace(recipe, clip=clips_of(choices, recipe.clip))
@@ -93,17 +94,41 @@ def pretrain(
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), choices.clip_gradient)
             optimizer.step()
+            if not loss.isfinite():
+                raise TimeliftError(
+                    f"the loss is {float(loss.detach())} in epoch {epoch}: lower --learning-rate "
+                    f"(it is {choices.learning_rate:g})"
+                )
             total += float(loss.detach()) * len(batch)
         if progress is not None:
             progress(EpochLoss(epoch, total / len(clips), *_held_out(model, held, rows, choices)))
     return model.eval()
 
 
+def learnt_from(videos: Manifest) -> tuple[Manifest, Manifest, str]:
+    """The videos to learn from, those that judge, and that in words: split as training splits them.
+
+    Data that cannot be split by class and group is learnt from whole.
+
+    Raises:
+        DataError: if the data has splits, and no video is in train.
+    """
+    try:
+        parted = videos if any(video.split for video in videos.videos) else split(videos)
+    except DataError as error:
+        return videos, videos.with_videos(()), f"learning from all videos: no split can be made ({error})"
+    parted, _ = with_validation(parted)
+    train, val = parted.of_split("train"), parted.of_split("val")
+    aside = len(videos.videos) - len(train.videos) - len(val.videos)
+    told = f"learning from {len(train.videos)} videos, validated on {len(val.videos)}, {aside} not seen"
+    return train, val, told
+
+
 def clips_of(choices: Pretraining, clip: ClipFormat) -> ClipFormat:
     """The clips, as long as what is shown and predicted, with the pixels that the classifier will see."""
     longer = dataclasses.replace(clip, frames=choices.past + choices.future)
     if not choices.network:
-        mean, std = (values[: clip.channels] for values in MINUS_ONE_TO_ONE)
+        mean, std = (values[:1] * clip.in_channels for values in MINUS_ONE_TO_ONE)
         return dataclasses.replace(longer, mean=clip.mean or mean, std=clip.std or std)
     return longer
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from timelift.comparison.fuse import names_below
 from timelift.evaluation.metrics import summary, top_k
-from timelift.evaluation.probe import STRENGTHS, Fit, chosen_strength, fitted_logits
+from timelift.evaluation.probe import STRENGTHS, Fit, chosen_strength, fitted_logits, folds_of
 from timelift.evaluation.svm import STRENGTHS as SVM_STRENGTHS
 from timelift.evaluation.svm import on_unit_sphere, svm_logits
 from timelift.records import DataError, Predictions, Run, UsageError
@@ -48,6 +48,16 @@ def probe_features(files: Sequence[Features], classifier: str, folder: Path) -> 
             f"the videos are of the split(s) {', '.join(there)}: wanted train and test, and best val"
         )
     classes = len(first.classes)
+    learnt = set(first.labels[train].tolist())
+    if unknown := sorted(set(first.labels.tolist()) - learnt):
+        raise DataError(f"no training video shows {first.classes[unknown[0]]!r}: leave its videos out")
+    if len(learnt) < 2:
+        raise DataError(f"all training videos show {first.classes[min(learnt)]!r}: two classes are wanted")
+    shared = {first.groups[i] for i in train if first.groups[i]} & {first.groups[i] for i in test}
+    if shared:
+        raise DataError(
+            f"group {min(shared)} is in train and in test: the test sees what training saw. Split by group"
+        )
 
     def logits(places: np.ndarray, strength: float) -> np.ndarray:
         return fit(rows[train], first.labels[train], rows[places], strength, classes)
@@ -61,7 +71,10 @@ def probe_features(files: Sequence[Features], classifier: str, folder: Path) -> 
         strength = chosen_strength(
             rows[train], first.labels[train], picked(groups, train), 0, fit=fit, strengths=strengths
         )
-        selection = f"C = {strength:g}, by cross-validation on the training videos"
+        how = "by cross-validation on the training videos"
+        if folds_of(first.labels[train], picked(groups, train)) < 2:
+            how = "as there is nothing to choose it by"
+        selection = f"C = {strength:g}, {how}"
     answers = _answers(first, test, logits(test, strength))
     validation = _answers(first, val, logits(val, strength)) if len(val) else None
     run = Run(

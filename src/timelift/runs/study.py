@@ -26,7 +26,7 @@ from timelift.runs.probe_one import probed_network
 from timelift.runs.select_one import add_selection_runs
 from timelift.runs.timed import time_all
 from timelift.runs.workers import WorkerDied, run_workers
-from timelift.variants import parse_variant
+from timelift.variants import Variant, parse_variant
 
 Bar = Callable[..., None]
 Watch = Callable[[Store], None]
@@ -92,14 +92,23 @@ def _canonical(study: Study, variant: str) -> str:
 
     Whatever will be built is read, every choice of it.
     """
-    text = study.text_of(variant)
+    text, named = study.text_of(variant), variant in dict(study.names)
     if not placeholders(text):
-        canonical = str(parse_variant(text))
-        return variant if variant in dict(study.names) else canonical
+        canonical = str(_checked(text))
+        return variant if named else canonical
     for condition in study.conditions:
         for choice in study.grid.choices(variant, condition):
-            parse_variant(filled(text, choice))
-    return " ".join(variant.split())
+            _checked(filled(text, choice))
+    return variant if named else " ".join(variant.split())
+
+
+def _checked(text: str) -> Variant:
+    """The variant, if a file of the user's that it names is there."""
+    variant = parse_variant(text)
+    file, _, _ = variant.network.rpartition(":")
+    if file.endswith(".py") and not Path(file).is_file():
+        raise DataError(f"{text!r}: there is no file {file} (paths are relative to where you are)")
+    return variant
 
 
 def open_study(study: Study, folder: Path) -> Study:

@@ -102,7 +102,9 @@ def lrcn(
 
 
 def started_from_encoder(model: VideoModel, composite: State, source: str) -> VideoModel:
-    """The network with its LSTM's tensors from a composite LSTM's encoder, in the group "kept".
+    """The network with its LSTM's tensors from a composite LSTM's encoder, in the group "lifted".
+
+    So the image network below can stay still while the LSTM learns on.
 
     Raises:
         UsageError: if the file holds no encoder, or one of another size.
@@ -124,7 +126,7 @@ def started_from_encoder(model: VideoModel, composite: State, source: str) -> Vi
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(state[name])
-    model.groups = model.groups | {f"{place}{name}": "kept" for name in own}
+    model.groups = model.groups | {f"{place}{name}": "lifted" for name in own}
     return model
 
 

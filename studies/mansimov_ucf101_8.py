@@ -8,9 +8,9 @@ After these (each says in its file what it needs first):
     python studies/mansimov_ucf101_8.py
 
 All studies judge the official test list 01 and hold back the same validation videos; run i is fused with run
-i. Differences are paired by run, and for new videos: clips of one group are drawn together. Intervals are 95 %
-each; p is corrected over all claims (Holm). Learning rates of the RGB networks are chosen on validation videos,
-those of flow and LSTM are one each.
+i. Differences are paired by run, and for new videos: clips of one group are drawn together. Intervals are
+95 % each; p is corrected over all claims (Holm). Learning rates of the RGB networks are chosen on
+validation videos, those of flow and LSTM are one each.
 """
 
 from pathlib import Path
@@ -84,7 +84,7 @@ def main() -> None:
         print(f"| {name} | {PUBLISHED.get(name, '')} | {accuracy.mean():.1f}{error} | {len(accuracy)} |")
     there = [(one, other) for one, other in CLAIMS if one in rows and other in rows]
     found = [compared(one, other, rows) for one, other in there]
-    adjusted = holm_adjusted(np.array([one.p for one in found]))
+    adjusted = holm_adjusted(np.array([one.p_adjusted for one in found]))
     print(
         "\n| claim | published, points | ours, points | 95 % interval | p, corrected |\n|---|---|---|---|---|"
     )

@@ -189,6 +189,20 @@ def test_an_own_network_says_which_parameters_start_at_random(tmp_path):
         image_network(f"{file}:net")
 
 
+def test_weights_without_the_counts_of_batch_norms_are_whole(tmp_path):
+    file = tmp_path / "my_file.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1),"
+        " nn.Flatten(), nn.Linear(4, 6))\n"
+    )
+    state = {key: t + 1 for key, t in image_network(f"{file}:net").state_dict().items() if "num_" not in key}
+    torch.save(state, tmp_path / "w.pt")
+    net = image_network(f"{file}:net", weights=tmp_path / "w.pt")
+    assert all(torch.equal(net.state_dict()[key], tensor) for key, tensor in state.items())
+
+
 def test_torchvision_networks_answer_with_tensors_also_in_training():
     net = image_network("torchvision:googlenet", weights=None, classes=3).train()
     assert net(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))).shape == (2, 3)

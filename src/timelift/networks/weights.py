@@ -81,12 +81,14 @@ def efficientnet_lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load every tensor and none too many.
+    """Load every tensor and none too many; how often batch norms have counted may be missing.
 
     Raises:
         UsageError: naming the keys that are missing, too many, or of another shape.
     """
     own = net.state_dict()
+    counts = {key: own[key] for key in own if key.endswith("num_batches_tracked")}  # which nothing reads
+    state = counts | state
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{key} {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"

@@ -2,15 +2,18 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
-from timelift.bench import harness, replicas, transform, workers
+from timelift.bench import data, decoders, harness, replicas, transform, workers
 from timelift.bench.lenets import TRAINING, laid_study
 from timelift.bench.timing import Contest, Timed, measure, quartiles
 from timelift.bench.transform import PLACES, Place, forward, forward_and_backward, layers_at
 from timelift.cli.main import main
 from timelift.comparison import store
+from timelift.data.encode import encode_grey
+from timelift.records import DataError, UsageError
 from timelift.runs.train_one import Cell, fit
 
 
@@ -161,3 +164,55 @@ def test_a_crew_runs_every_cell_and_leaves_nothing_behind(laid):
     assert [(cell.seed, cell.state) for cell in cells] == [(0, "done"), (1, "done"), (2, "done")]
     assert {cell.worker for cell in cells} <= {"worker-0", "worker-1"}
     assert not laid.folder.with_name("study-0").exists()
+
+
+def lossless(path, frames):
+    """Noise as a video that loses nothing, (T, H, W) grey."""
+    path.write_bytes(encode_grey(frames, fps=10))
+    return path
+
+
+@pytest.fixture
+def two_videos(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        lossless(tmp_path / f"{name}.mkv", rng.integers(0, 256, (20, 20, 32), dtype=np.uint8))
+    return tmp_path
+
+
+def test_the_ways_of_the_data_bench_give_the_right_frames_and_say_which_are_not(two_videos):
+    clips = data.clips_of(data.videos_of(two_videos), None, 6)
+    assert [clip.indices for clip in clips] == [tuple(range(7, 13))] * 2
+    truth = np.stack(list(decoders.sequential(clips[0].path)))
+    for name, way in data.WAYS.items():
+        frames = way(clips[0].path, clips[0].indices, None)
+        words = data.verdict(frames, truth, clips[0].indices)
+        assert words == "" or (name.startswith("OpenCV") and "right frames" in words)
+    assert "wrong frames: 8 for 7, 13 for 12" in data.verdict(truth[8:14], truth, clips[0].indices)
+    assert data.verdict(truth[7:12], truth, clips[0].indices) == "5 of 6 frames"
+    assert "off by up to 1" in data.verdict(truth[7:13] ^ 1, truth, clips[0].indices)
+    lines = list(data.exactness(two_videos))
+    assert lines[:2] == ["plain PyAV: 2 of 2 clips exact", "timelift: 2 of 2 clips exact"]
+
+
+def test_scaled_frames_of_ours_are_those_of_plain_calls(two_videos):
+    (clip, _) = data.clips_of(data.videos_of(two_videos), 13, 6)
+    plain, own = (data.WAYS[name](clip.path, clip.indices, clip.size) for name in ("plain PyAV", "timelift"))
+    np.testing.assert_array_equal(own, plain)
+
+
+def test_the_data_bench_prints_clips_per_cpu_second(two_videos, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "data", "--repeats", "1", "--data", str(two_videos)])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert out.count("clips per CPU-second: plain PyAV") == 3
+    assert "timelift: 2 of 2 clips exact" in out
+
+
+def test_the_data_bench_asks_for_videos(monkeypatch, tmp_path):
+    monkeypatch.delenv("TIMELIFT_SHARED", raising=False)
+    with pytest.raises(UsageError, match="--data"):
+        data.videos_of(None)
+    with pytest.raises(DataError, match="holds no video files"):
+        data.videos_of(tmp_path)

@@ -6,21 +6,25 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from timelift.data import cache, parallel
 from timelift.data.cache import (
+    CacheCheck,
     CachedFrames,
     build_cache,
     cache_path,
     cache_size_bytes,
+    check_cache,
     clear_cache,
     missing_videos,
     open_frames,
 )
 from timelift.data.encode import encode_grey
 from timelift.data.frames import DecodedOnDemand
+from timelift.data.jpeg_frames import packed
 from timelift.records import ClipFormat, DataError, Manifest, Video
 
 FORMAT = ClipFormat(short_side=20, channels=3)
@@ -73,7 +77,7 @@ def decoded(monkeypatch):
 
 
 def stored(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".crc32")
 
 
 @pytest.mark.parametrize("clip_format", [FORMAT, ClipFormat(short_side=13, channels=1)])
@@ -175,11 +179,62 @@ def test_reading_leaves_no_file_open(manifest, folder):
     assert not maps.exists() or str(folder) not in maps.read_text()
 
 
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["exact", "jpeg"])
+def test_a_bit_that_flipped_is_found_and_the_video_decoded_anew(manifest, folder, kind):
+    clip_format = replace(FORMAT, cache=kind)
+    build_cache(manifest, clip_format, folder, workers=1)
+    assert check_cache(folder, workers=1) == CacheCheck(3, (), 0)
+    path = cache_path(folder, manifest.videos[1], clip_format)
+    before = path.read_bytes()
+    flip_a_bit(path)
+    assert check_cache(folder, workers=1) == CacheCheck(2, (path,), 0)
+    assert missing_videos(manifest, clip_format, folder) == [manifest.videos[1]]
+    build_cache(manifest, clip_format, folder, workers=1)
+    assert path.read_bytes() == before
+    path.with_suffix(".crc32").unlink()
+    assert check_cache(folder, workers=1) == CacheCheck(2, (), 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_frames_cached_as_jpeg_are_nearly_those_decoded(manifest, folder, channels):
+    clip_format = replace(FORMAT, cache="jpeg", channels=channels)
+    cached = build_cache(manifest, clip_format, folder, workers=1)
+    exact = DecodedOnDemand(manifest, replace(clip_format, cache="exact"))
+    same = DecodedOnDemand(manifest, clip_format)
+    for video in manifest.videos:
+        for indices in ([0], [2, 0, 1, 1], list(range(video.frames))):
+            frames, wanted = cached.frames(video, indices), exact.frames(video, indices)
+            assert frames.shape == wanted.shape
+            np.testing.assert_array_equal(same.frames(video, indices), frames)  # without a cache, too
+            assert np.abs(frames.astype(int) - wanted).mean() < 4  # of noise, the worst there is
+    with pytest.raises(DataError, match="it has 7"):
+        cached.frames(manifest.videos[0], [7])
+    path = cache_path(folder, manifest.videos[0], clip_format)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="damaged"):
+        cached.frames(manifest.videos[0], [6])
+
+
+def test_colours_cached_as_jpeg_keep_their_order():
+    red = np.zeros((1, 16, 16, 3), np.uint8)
+    red[..., 0] = 200
+    stored_frames = packed(red)
+    assert stored_frames[:8] == (1).to_bytes(8, "little")
+    decoded = cv2.imdecode(np.frombuffer(stored_frames[24:], np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.abs(decoded.astype(int) - red[0]).max() <= 3
+
+
 def test_clearing_frees_what_was_cached_and_nothing_else(manifest, folder):
     build_cache(manifest, FORMAT, folder, workers=1)
     (folder / "mine.npy").write_bytes(b"mine")
     size = sum(cache_path(folder, video, FORMAT).stat().st_size for video in manifest.videos[:3])
-    assert clear_cache(folder) == size
+    assert clear_cache(folder) == size + 3 * len("checksum")
     assert stored(folder) == ["mine.npy"]
     assert clear_cache(folder) == 0
 

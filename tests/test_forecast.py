@@ -75,7 +75,7 @@ def by_hand(study: Study, timed: dict[str, Timed]) -> float:
             cost = timed[str(kind_of(study, condition, variant, choice))]
             steps = 5 * {1: 1, 3: 3}[condition.videos_per_class]  # 2 or 6 videos, 2 a step
             common = cost.start + steps * cost.step + 3 * 6 * cost.video  # validated after 2, 4 and 5
-            total += 2 * (common + 6 * cost.video)
+            total += 2 * common
             total += (4 * (common + 10 * cost.video) + 30 * cost.video) / len(choices)
     return total
 

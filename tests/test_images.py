@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from heart_tiny import frames
-from timelift import image_network
+from timelift import Framewise, image_network, lift
 from timelift.networks import images
 from timelift.networks.images import import_timm, import_torchvision
+from timelift.networks.select import every
 from timelift.networks.weights import fit_channels
 from timelift.records.errors import DataError, UsageError
 
@@ -164,6 +165,42 @@ def test_a_users_own_file(tmp_path):
     file.write_text("1 / 0\n")
     with pytest.raises(DataError, match="ZeroDivisionError: division by zero"):
         image_network(f"{file}:net")
+
+
+def test_an_own_network_says_which_parameters_start_at_random(tmp_path):
+    file = tmp_path / "my_file.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),"
+        " nn.Linear(4, 5), nn.Linear(5, 6))\n"
+        "    net.new_parameters = NEW\n"
+        "    return net\n"
+        "NEW = ['3.weight', '3.bias']\n"
+    )
+    groups = lift(image_network(f"{file}:net", classes=2), Framewise() @ every).parameter_groups()
+    new = {
+        name.removeprefix("image_net.").split(".on_frames.")[-1] for name, g in groups.items() if g == "new"
+    }
+    assert len(new) == 4, new  # the hidden layer, and the last one, drawn anew for 2 classes
+    assert sum(group == "kept" for group in groups.values()) == 2
+    file.write_text(file.read_text().replace("'3.bias'", "'9.bias'"))
+    with pytest.raises(UsageError, match=r"no parameter '9\.bias'"):
+        image_network(f"{file}:net")
+
+
+def test_weights_without_the_counts_of_batch_norms_are_whole(tmp_path):
+    file = tmp_path / "my_file.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1),"
+        " nn.Flatten(), nn.Linear(4, 6))\n"
+    )
+    state = {key: t + 1 for key, t in image_network(f"{file}:net").state_dict().items() if "num_" not in key}
+    torch.save(state, tmp_path / "w.pt")
+    net = image_network(f"{file}:net", weights=tmp_path / "w.pt")
+    assert all(torch.equal(net.state_dict()[key], tensor) for key, tensor in state.items())
 
 
 def test_torchvision_networks_answer_with_tensors_also_in_training():

@@ -46,8 +46,8 @@ WITHOUT_TORCH = ("records", "comparison", "report")
 ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
     "timm": {"timelift.networks.images"},
     "torchvision": {"timelift.networks.images"},
-    "av": {"timelift.data.decode", "timelift.data.encode"},
-    "cv2": {"timelift.data"},
+    "av": {"timelift.data.decode", "timelift.data.encode", "timelift.bench.decoders"},
+    "cv2": {"timelift.data", "timelift.bench.decoders"},
     "mlxtend": {"timelift.data"},
     "matplotlib": {
         "timelift.report.drawing",
@@ -58,7 +58,7 @@ ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
         "timelift.report.ranks",
     },
     "jinja2": {"timelift.report"},
-    "sklearn": {"timelift.evaluation.probe"},
+    "sklearn": {"timelift.evaluation.probe", "timelift.evaluation.svm"},
     "ray": {"timelift.runs.on_ray"},
     "typer": {"timelift.cli"},
     "torch.utils.tensorboard": {"timelift.training.board"},

@@ -136,12 +136,13 @@ def test_a_missing_folder_and_a_single_video(tmp_path):
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "BOM"])
 @pytest.mark.parametrize("comma", [",", ";"])
 def test_a_csv(tmp_path, name, mark, comma):
-    touch(tmp_path, f"{UMLAUT}/x y.mp4", "b.mp4", "frames/1.jpg")
+    touch(tmp_path, f"{UMLAUT}/x y.mp4", "b.mp4", "c.mp4", "frames/1.jpg")
     lines = [
         f"{name},label,split,group",
         f"{UMLAUT}/x y.mp4,a,Train,g1",
         "b.mp4,b,validation,g2",
         "frames,b,test,",
+        "c.mp4,b,train,g4",
     ]
     found = read_dataset(write(tmp_path / "my.csv", mark + "\n".join(lines).replace(",", comma) + "\n"))
     assert found.kind == "CSV table"
@@ -149,6 +150,7 @@ def test_a_csv(tmp_path, name, mark, comma):
         (f"{UMLAUT}/x y.mp4", "a", "train", "g1"),
         ("b.mp4", "b", "val", "g2"),
         ("frames", "b", "test", ""),
+        ("c.mp4", "b", "train", "g4"),
     ]
 
 
@@ -245,7 +247,7 @@ def test_the_part_is_a_word_of_the_lists_name():
 
 def test_a_manifest_of_ours_comes_back(tmp_path):
     touch(tmp_path, "1.mp4", "2.mp4")
-    videos = (Video("1.mp4", "a", "train", "g", "ok", frames=7), Video("2.mp4", "b", "test", "", "damaged"))
+    videos = (Video("1.mp4", "a", "train", "g", "ok", frames=7), Video("2.mp4", "b", "train", "", "damaged"))
     manifest = Manifest(str(tmp_path), ("a", "b"), videos)
     write_manifest(manifest, tmp_path / "manifest.csv")
     found = read_dataset(tmp_path / "manifest.csv")
@@ -269,7 +271,7 @@ def test_names_like_ucfs_give_groups(tmp_path):
 
 def test_a_pattern_gives_groups(tmp_path):
     touch(tmp_path, "a/S01_1.mp4", "b/S01_2.mp4", "b/S02_1.mp4")
-    found = read_dataset(tmp_path, group_pattern=r"^(S\d+)_")
+    found = read_dataset(tmp_path, group_pattern=r"/(S\d+)_")
     assert [v.group for v in found.manifest.videos] == ["S01", "S01", "S02"]
     with pytest.raises(DataError, match=r"does not match a/S01_1\.mp4"):
         read_dataset(tmp_path, group_pattern="person")

@@ -66,11 +66,12 @@ def test_a_crash_or_hang_of_the_decoder_costs_that_file_only(tmp_path, monkeypat
     (tmp_path / "sick_decoder.py").write_text(
         "import os, time, timelift.data.decode\n"
         "from timelift.data.scan import examined as healthy\n"
-        "def examined(path):\n"
+        "def examined(job):\n"
+        "    path = job[0]\n"
         "    if 'crash' in os.path.basename(path): os.abort()\n"
         "    if 'hang' in os.path.basename(path): time.sleep(60)\n"
         "    print('chatter of a library', flush=True)\n"
-        "    return healthy(path)\n"
+        "    return healthy(job)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(module, "_EXAMINED", "sick_decoder:examined")
@@ -89,11 +90,11 @@ def test_a_crash_or_hang_of_the_decoder_costs_that_file_only(tmp_path, monkeypat
 def test_an_exception_of_the_decoder_is_the_files_fault(tmp_path, monkeypatch):
     picture_video(tmp_path, "a")
 
-    def burst(path: Path) -> None:
+    def burst(path: Path, parts: list) -> None:
         raise MemoryError("too large")
 
-    monkeypatch.setattr("timelift.data.decode.examine", burst)
-    answer = module.examined(str(tmp_path / "a"))
+    monkeypatch.setattr("timelift.data.decode.examine_parts", burst)
+    (answer,) = module.examined((str(tmp_path / "a"), [[0, 0]]))["parts"]
     assert (answer["status"], answer["reason"]) == ("unreadable", "MemoryError: too large")
 
 
@@ -174,7 +175,8 @@ def test_the_policy_error_names_the_first_bad_videos():
         usable(SCANNED, "error")
     fine = SCANNED.with_videos(v for v in SCANNED.videos if v.status == "ok")
     assert usable(fine, "error") == (fine, ())
-    many = SCANNED.with_videos([*SCANNED.videos, Video("8", "a", "train", status="damaged", reason="rot")])
+    more = [Video(f"m{i}", "a", "train", status="damaged", reason="rot") for i in range(18)]
+    many = SCANNED.with_videos([*SCANNED.videos, *more])
     with pytest.raises(DataError, match="; and 1 more"):
         usable(many, "error")
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from timelift.data.layouts import read_dataset
-from timelift.data.split import balanced_subset, check_leaks, split, with_validation
-from timelift.records import DataError, Manifest, Video
+from timelift.data.leaks import check_leaks
+from timelift.data.split import balanced_subset, split, with_validation
+from timelift.records import DataError, Manifest, UsageError, Video
 
 
 def made(classes: int, groups: int, seed: int, shared_groups: bool = False, side: str = "train") -> Manifest:
@@ -171,8 +172,19 @@ def test_groups_that_bind_classes_together_may_leave_no_split():
 
 @pytest.mark.parametrize("shares", [(0.5, 0.2, 0.2), (0.2, 0.2, 0.6), (0.0, 0.5, 0.5), (1.0, 0.0, 0.0)])
 def test_impossible_shares_are_refused(shares):
-    with pytest.raises(ValueError, match="shares"):
+    with pytest.raises(UsageError, match="shares"):
         split(lone({"a": 10, "b": 10}, side=""), shares=shares)
+
+
+def test_classes_of_videos_that_show_several_are_counted_each():
+    """A combination that only one group shows is no class that has to stand on every side."""
+    labels = ["run", "jump", "swim"] * 7 + ["run|swim"]
+    videos = tuple(Video(f"{i}", label, group=f"g{i}") for i, label in enumerate(labels))
+    manifest = Manifest("/data", ("jump", "run", "swim"), videos, "|")
+    parted = split(manifest)
+    for side in ("train", "val", "test"):
+        shown = {name for video in parted.of_split(side).videos for name in parted.names_of(video)}
+        assert shown == {"jump", "run", "swim"}
 
 
 def test_copies_of_a_file_stay_on_one_side():

@@ -17,6 +17,29 @@ from timelift.variants import build_variant
 NAMES = list_models()
 
 
+def one_a_family() -> list:
+    """All systems; those beside the first of the functions that build them are for the slow tests."""
+    seen: set = set()
+    found = []
+    for name in NAMES:
+        build = SYSTEMS[name].build
+        family = getattr(build, "func", build)
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if family in seen else [], id=name))
+        seen.add(family)
+    return found
+
+
+def one_a_system() -> list:
+    """All published rows; beside the first of each quick system they are for the slow tests."""
+    quick = {param.values[0] for param in one_a_family() if not param.marks}
+    found = []
+    for row, published in enumerate(PUBLISHED):
+        marks = [] if published.system in quick else [pytest.mark.slow]
+        quick.discard(published.system)
+        found.append(pytest.param(row, marks=marks, id=f"{published.system}-{row}"))
+    return found
+
+
 def small(name, classes=3, **options):
     """The system at the smallest clip that it declares for tests, from a fixed start."""
     system = SYSTEMS[name]
@@ -36,7 +59,7 @@ def found(row: int) -> tuple[Figure, ...]:
     return tuple(figures(PUBLISHED[row]))
 
 
-@pytest.mark.parametrize("row", range(len(PUBLISHED)), ids=lambda i: f"{PUBLISHED[i].system}-{i}")
+@pytest.mark.parametrize("row", one_a_system())
 def test_the_papers_figures_come_out(row):
     wrong = [figure for figure in found(row) if figure.verdict == "WRONG"]
     assert wrong == []
@@ -53,7 +76,7 @@ def test_a_wrong_figure_is_seen():
     assert [figure.ours for figure in figures(nowhere)] == ["no such module"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", one_a_family())
 def test_a_system_builds_without_weights_for_any_classes(name):
     with torch.device("meta"):
         model = create_model(name, classes=7)

@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -420,3 +421,20 @@ def test_every_choice_is_read():
     source = "".join(p.read_text() for p in Path(timelift.training.__file__).parent.glob("*.py"))
     for field in dataclasses.fields(PLAIN):
         assert f"choices.{field.name}" in source, field.name
+
+
+class SlowClips(TinyClips):
+    """Clips that take their time."""
+
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("clips", [TinyClips, SlowClips])
+def test_the_time_spent_waiting_for_data_is_recorded(tmp_path, clips):
+    _, result = run(tmp_path, clips=clips(6))
+    waited = [row.seconds_waiting for row in result.history]
+    assert all(0 < one <= row.seconds for one, row in zip(waited, result.history, strict=True))
+    assert result.seconds_waiting == sum(waited)
+    assert clips is TinyClips or min(waited) >= 6 * 0.02

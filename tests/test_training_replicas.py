@@ -132,7 +132,7 @@ def check_equal(together, alone):
 
 
 def numbers(row) -> dict[str, float]:
-    told = dataclasses.asdict(row) | {"seconds": 0.0}
+    told = dataclasses.asdict(row) | {"seconds": 0.0, "seconds_waiting": 0.0}
     return {name: -1.0 if value is None else value for name, value in told.items()}
 
 

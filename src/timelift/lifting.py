@@ -36,6 +36,7 @@ class VideoModel(nn.Module):
     ):
         super().__init__()
         self.classes: tuple[str, ...] = ()
+        self.several_labels = False  # of a trained network: whether a clip may show several classes
         self.transform: Any = None  # of a trained network: decoded frames -> clip
         self.image_net = image_net
         self.receipt = receipt

@@ -83,7 +83,7 @@ def bare_training(cell: Cell, batches: list[tuple[Tensor, Tensor]]) -> VideoMode
     choices, clip = cell.recipe.training, cell.recipe.clip
     classes = len(cell.data.manifest.classes)
     with paired_start(cell.seed):
-        model = build_variant(parse_variant(cell.variant), classes, clip.channels, clip.frames, clip.size)
+        model = build_variant(parse_variant(cell.variant), classes, clip.in_channels, clip.frames, clip.size)
     model.to(cell.device).train()
     optimizer = build_optimizer(model, complete_groups(model, model.parameter_groups()), choices)
     for _ in range(choices.epochs):

@@ -32,6 +32,16 @@ Limit = Annotated[int | None, typer.Option(help="Only so many videos of every cl
 OfficialList = Annotated[
     int, typer.Option(help="Which of UCF101's or HMDB51's lists: 1, 2 or 3.", min=1, max=3)
 ]
+AllowLeaks = Annotated[
+    bool,
+    typer.Option("--allow-leaks", help="Groups or copies on two sides are no error; every report says so."),
+]
+Separator = Annotated[
+    str,
+    typer.Option(
+        "--label-separator", help="What stands between the classes of a video that shows several, as '|'."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A field of the recipe, as training.epochs=30 or clip.frames=16; repeatable."),

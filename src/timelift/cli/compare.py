@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from timelift.cli.common import (
+    AllowLeaks,
     Device,
     OfficialList,
     RecipeFile,
@@ -26,6 +27,7 @@ IN_THE_FILE = {  # what a study file says itself
     "recipe": "--recipe",
     "settings": "--set",
     "bad_videos": "--bad-videos",
+    "allow_leaks": "--allow-leaks",
     "selection": "--selection",
     "official_list": "--official-list",
 }
@@ -45,6 +47,7 @@ def command(
     recipe: RecipeFile = None,
     settings: Settings = None,
     bad_videos: Annotated[str, typer.Option(help="error, exclude or keep-readable.")] = "error",
+    allow_leaks: AllowLeaks = False,
     selection: Annotated[str, typer.Option(help="validation or last: which epoch's weights.")] = "validation",
     official_list: OfficialList = 1,
     workers: Annotated[
@@ -78,7 +81,7 @@ def command(
     else:
         told = chosen_recipe(recipe, settings)
         study = _from_options(
-            source, variant, seeds, videos_per_class, told, bad_videos, selection, official_list
+            source, variant, seeds, videos_per_class, told, bad_videos, selection, official_list, allow_leaks
         )
         folder = output
     if status:
@@ -136,7 +139,9 @@ def _from_file(context: typer.Context, source: Path, seeds: int | None) -> "Stud
     return dataclasses.replace(study, seeds=seeds, max_seeds=max(seeds, study.max_seeds or 0))
 
 
-def _from_options(source, variants, seeds, videos_per_class, recipe, bad_videos, selection, official_list):
+def _from_options(
+    source, variants, seeds, videos_per_class, recipe, bad_videos, selection, official_list, allow_leaks
+):
     from timelift.comparison.study import Study, check_kind
 
     if not variants or len(variants) < 2:
@@ -151,6 +156,7 @@ def _from_options(source, variants, seeds, videos_per_class, recipe, bad_videos,
         bad_videos=check_kind("bad_videos", bad_videos),  # type: ignore[arg-type]
         selection=check_kind("selection", selection),  # type: ignore[arg-type]
         official_list=official_list,
+        allow_leaks=allow_leaks,
     )
 
 

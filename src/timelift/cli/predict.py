@@ -60,13 +60,10 @@ def command(
 
 
 def _paths(given: list[Path] | None) -> Iterator[Path]:
-    """Files as they are, the videos of folders in order, a list on standard input for nothing or `-`."""
-    from timelift.data.tree import walk
+    """Videos as they are, the videos of folders in order, a list on standard input for nothing or `-`."""
+    from timelift.data.tree import videos_at
 
     if not given or [str(path) for path in given] == ["-"]:
         given = [Path(line.rstrip("\n")) for line in sys.stdin if line.strip()]
     for path in given:
-        if path.is_dir():
-            yield from walk(path).videos
-        else:
-            yield path
+        yield from videos_at(path)

@@ -50,10 +50,10 @@ def write_together(folders: list[Path], output: Path) -> None:
     from timelift.comparison.data_sets import over_data_sets
     from timelift.comparison.data_sets_text import data_sets_headline
     from timelift.report.data_sets import write_data_sets
-    from timelift.runs.data_sets import tables_of
+    from timelift.runs.data_sets import names_of, tables_of
 
     over = over_data_sets(tables_of(folders))
-    files = write_data_sets(over, folders, output)
+    files = write_data_sets(over, folders, output, names_of(folders))
     print(f"{data_sets_headline(over)}\n")
     for path in (files.csv, files.markdown):
         say(f"wrote {path}")
@@ -103,7 +103,7 @@ def print_and_write(folder: Path) -> None:
         for path in (files.csv, files.markdown, files.latex, files.runs):
             say(f"wrote {path}")
     if len(study.conditions) > 1:
-        above = write_overview(folder, tables, pages, study, len(data.manifest.classes), lines)
+        above = write_overview(folder, tables, pages, study, len(data.manifest.classes), lines, data.notes)
         for path in (above.csv, above.markdown, above.latex, above.runs):
             say(f"wrote {path}")
         pages.append(above.html)

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from timelift.cli.common import (
+    AllowLeaks,
     Data,
     Device,
     Limit,
     OfficialList,
     RecipeFile,
     Seed,
+    Separator,
     Settings,
     chosen_recipe,
     counting,
@@ -30,8 +32,10 @@ def command(
     recipe: RecipeFile = None,
     settings: Settings = None,
     bad_videos: Annotated[str, typer.Option(help="error, exclude or keep-readable.")] = "error",
+    allow_leaks: AllowLeaks = False,
     validation: Annotated[bool, typer.Option(help="Choose the epoch on validation videos.")] = True,
     official_list: OfficialList = 1,
+    label_separator: Separator = "",
     device: Device = "auto",
     seed: Seed = 0,
     limit: Limit = None,
@@ -64,7 +68,14 @@ def command(
             scanned(data, kept, official_list=official_list, progress=progress, say=talk)
     _wait_for_first(processes.count)
     manifest = scanned(data, kept, official_list=official_list, progress=None, say=lambda line: None)
-    ready = prepared(limited(manifest, limit), policy=bad_videos, select_by_validation=validation)  # type: ignore[arg-type]
+    if label_separator:
+        manifest = manifest.separated(label_separator)
+    ready = prepared(
+        limited(manifest, limit),
+        policy=bad_videos,  # type: ignore[arg-type]
+        select_by_validation=validation,
+        allow_leaks=allow_leaks,
+    )
     for note in ready.notes:
         talk(note)
     if first:
@@ -73,15 +84,17 @@ def command(
     _wait_for_first(processes.count)
     frames, why = open_frames(ready.manifest, chosen.clip)
     talk(why)
-    cell = Cell(canonical, seed, chosen, ready, frames, where)
+    cell = Cell(canonical, seed, chosen, ready, frames, where, notes=ready.notes)
     with progress_bar("training") if first else contextlib.nullcontext(None) as show:
         run = train_one(cell, output, show)
     if run is None:
         return
-    for note in run.notes:
+    for note in run.notes[len(ready.notes) :]:  # those of the data were said before
         say(note)
     for name, value in run.metrics.items():
         print(f"{name} {value:.4f}")
+    if run.share_waiting is not None:
+        print(f"{run.share_waiting:.1%} of the training time was spent waiting for data")
     print(f"{run.selection}; wrote {output}{os.sep}")
 
 

@@ -104,11 +104,12 @@ def with_fields(recipe: Recipe, point: Point) -> Recipe:
 
 def spread(variants: Sequence[str], axes: Axes) -> tuple[str, ...]:
     """The variants with the axes that are theirs filled in: every combination is a variant of its own."""
-    found = []
-    for variant in variants:
-        own = tuple((name, values) for name, values in axes if f"{{{name}}}" in variant)
-        found += [filled(variant, point) for point in points(own)]
-    return tuple(found)
+    return tuple(filled(variant, point) for variant in variants for point in points_of(variant, axes))
+
+
+def points_of(variant: str, axes: Axes) -> Iterator[Point]:
+    """All combinations of the axes of which the variant has placeholders; one of nothing for none."""
+    return points(tuple((name, values) for name, values in axes if f"{{{name}}}" in variant))
 
 
 def read_axes(table: object, *keys: str) -> Axes:

@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin
 
 from timelift.comparison.axes import AtKey, Axes, Condition, Grid, filled, placeholders, points, with_fields
 from timelift.comparison.early_stop import EarlyStop
+from timelift.comparison.fused_row import FusedRow
 from timelift.comparison.looks import Spending
 from timelift.comparison.published import Published
 from timelift.records.errors import UsageError
@@ -27,7 +28,7 @@ class Study:
 
     name: str
     data: str  # path of the data set; absolute, or relative to where it is run
-    variants: tuple[str, ...]
+    variants: tuple[str, ...]  # as text, or the names that stand for it
     seeds: int = 5
     max_seeds: int | None = None  # stated beforehand; None: as many as `seeds`
     baseline: str | None = None  # None: the first variant
@@ -44,11 +45,14 @@ class Study:
     time_runs: int | None = None  # so many runs a row are also judged on disordered clips; None: all
     official_list: int | None = None  # which of the data set's own train and test lists, from 1
     bad_videos: BadVideos = "error"
+    allow_leaks: bool = False  # a group, or the same bytes, on two sides of the split; said in the report
     selection: Selection = "validation"  # which epoch: the best on validation videos, or the last
     linear_probe: bool = True
     early_stop: EarlyStop | None = None  # of hopeless variants, by validation videos; None: every run is made
     seconds: float | None = None  # of training, in place of epochs: as many steps as a variant takes in them
     recipe: Recipe = field(default_factory=Recipe)
+    names: tuple[tuple[str, str], ...] = ()  # (name, variant): what the row of a variant is called
+    fused: tuple[FusedRow, ...] = ()  # further rows, judged as variants are
     published: Published | None = None  # to stand beside in the report; may change at any time
 
     def __post_init__(self):
@@ -88,6 +92,23 @@ class Study:
             published=self.published and self.published.at(str(condition)),
         )
 
+    def text_of(self, variant: str) -> str:
+        """A variant's own text, where it has a name."""
+        return dict(self.names).get(variant, variant)
+
+    @property
+    def holds_validation(self) -> bool:
+        """Whether training videos are held back for choices, where the data has no validation videos."""
+        chooses = any(len(self.grid.choices(v, c)) > 1 for v in self.variants for c in self.conditions)
+        fits = any(row.method == "svm" for row in self.fused)
+        asked = self.validation_videos is not None or self.early_stop is not None
+        return self.selection == "validation" or chooses or fits or asked
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The variants' own texts."""
+        return tuple(map(self.text_of, self.variants))
+
     @property
     def cells(self) -> tuple[str, ...]:
         """The variants that are run, the linear probe among them where it is asked for."""
@@ -115,6 +136,14 @@ def _refusals(study: Study):
         yield "seeds", f"{study.seeds} came; at least 1 is wanted, 5 or more for a verdict worth having"
     if study.max_seeds is not None and study.max_seeds < study.seeds:
         yield "max_seeds", f"{study.max_seeds} came, below seeds = {study.seeds}"
+    rows = [*study.variants, LINEAR_PROBE]
+    for row in study.fused:
+        if row.name in rows:
+            yield "fused", f"{row.name!r} is the name of another row; give the fusion one of its own"
+        rows.append(row.name)
+    for name, _ in study.names:
+        if name in study.texts:
+            yield "names", f"{name!r} is the text of a variant; give another name"
     if not 0 < study.alpha < 0.5:
         yield "alpha", f"{study.alpha} came; a level between 0 and 0.5 is wanted, such as 0.05"
     if not 0 < study.margin < 1:
@@ -169,7 +198,7 @@ def check_axes(study: Study) -> None:
         for variant in study.variants:
             for choice in study.grid.choices(variant, condition):
                 with_fields(recipe, choice)
-                if left := placeholders(filled(variant, choice)):
+                if left := placeholders(filled(study.text_of(variant), choice)):
                     raise UsageError(
                         f"variants: {variant!r} has {{{left[0]}}}, of which neither axes nor grid have values"
                     )
@@ -248,7 +277,7 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         )
     variants = (*stored.variants, *(v for v in wanted.variants if v not in stored.variants))
     seeds = max(stored.seeds, wanted.seeds)
-    return dataclasses.replace(
+    together = dataclasses.replace(
         stored,
         name=wanted.name,
         variants=variants,
@@ -258,9 +287,18 @@ def continue_study(stored: Study, wanted: Study) -> Study:
         videos_per_class=_together(stored.videos_per_class, wanted.videos_per_class),
         axes=tuple((name, _union(values, dict(wanted.axes)[name])) for name, values in stored.axes),
         early_stop=wanted.early_stop,
+        names=_union(stored.names, wanted.names),
+        fused=wanted.fused,
         grid=dataclasses.replace(stored.grid, of=_union(stored.grid.of, wanted.grid.of)),
         published=wanted.published,
     )
+    if stored.holds_validation != together.holds_validation:
+        told = "holds back" if stored.holds_validation else "does not hold back"
+        raise UsageError(
+            f"the study in this folder {told} validation videos for choices, and this file says otherwise "
+            "(fused rows by svm, early_stop): its runs would train on other videos. Give another --output"
+        )
+    return together
 
 
 def _union(there: tuple, further: tuple) -> tuple:
@@ -276,8 +314,12 @@ def _together(there: int | tuple[int, ...] | None, further: int | tuple[int, ...
 
 def _differences(stored: Study, wanted: Study) -> list[str]:
     free = {"name", "variants", "seeds", "max_seeds", "linear_probe", "data", "recipe", "baseline"}
-    free |= {"videos_per_class", "axes", "grid", "published", "early_stop"}
-    found = []
+    free |= {"videos_per_class", "axes", "grid", "published", "early_stop", "fused", "names"}
+    found = [
+        f"names.{name} = {dict(stored.names)[name]!r}, not {text!r}"
+        for name, text in wanted.names
+        if dict(stored.names).get(name, text) != text
+    ]
     if os.path.realpath(stored.data) != os.path.realpath(wanted.data):
         found.append(f"data = {stored.data!r}, not {wanted.data!r}")
     for key in (f.name for f in dataclasses.fields(Study) if f.name not in free):

@@ -8,8 +8,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from timelift.comparison.axes import AtKey, Axes, Grid, read_axes, spread
+from timelift.comparison.axes import AtKey, Axes, Grid, filled, placeholders, points_of, read_axes, spread
 from timelift.comparison.early_stop import EarlyStop
+from timelift.comparison.fused_row import FusedRow, read_fused
 from timelift.comparison.published import Published, read_published
 from timelift.comparison.study import Study, check_axes, check_kind, kind_checked
 from timelift.records.errors import DataError, UsageError
@@ -56,19 +57,40 @@ def _study(values: dict, path: Path) -> Study:
     given.setdefault("name", path.stem)
     given["data"] = os.path.abspath(path.parent / Path(str(given["data"])).expanduser())
     axes = read_axes(values.get("axes", {}), "axes")
+    given["names"] = _names(values.get("names", {}), given["variants"], axes)  # type: ignore[arg-type]
     given["variants"] = spread(given["variants"], axes)  # type: ignore[arg-type]
     given["axes"] = tuple((name, of) for name, of in axes if not _is_of_variants(name, values["variants"]))
     given["early_stop"] = _early_stop(values["early_stop"]) if "early_stop" in values else None
+    given["fused"] = read_fused(values.get("fused", {}), given["variants"])  # type: ignore[arg-type]
     study = Study(**given, grid=_grid(values.get("grid", {})), recipe=parse_recipe(recipe))  # type: ignore[arg-type]
     check_axes(study)
     if "published" in values:
         there = [str(condition) for condition in study.conditions]
-        published = read_published(values["published"], study.cells, there)
+        rows = (*study.cells, *(row.name for row in study.fused))
+        published = read_published(values["published"], rows, there)
         study = dataclasses.replace(study, published=published)
     return study
 
 
-_TABLES = ("recipe", "axes", "grid", "early_stop", "published")
+_TABLES = ("recipe", "axes", "grid", "early_stop", "names", "fused", "published")
+
+
+def _names(table: object, variants: tuple[str, ...], axes: Axes) -> tuple[tuple[str, str], ...]:
+    """The table [names]: name -> variant; placeholders are filled in on both sides."""
+    if not isinstance(table, dict):
+        raise AtKey(f"{table!r} came; a table is wanted, such as NWI = 'timm:resnet18 Inflate()'", "names")
+    for name, text in table.items():
+        if not isinstance(text, str):
+            raise AtKey(f"{text!r} came; a variant as text is wanted", "names", name)
+        if name not in variants:
+            raise AtKey(f"is not one of the variants, which are {'; '.join(variants)}", "names", name)
+        if missing := set(placeholders(text)) - set(placeholders(name)):
+            raise AtKey(f"the name lacks {{{min(missing)}}}, which its variant has", "names", name)
+    return tuple(
+        (filled(name, point), filled(text, point))
+        for name, text in table.items()
+        for point in points_of(name, axes)
+    )
 
 
 def _is_of_variants(name: str, variants: list[str]) -> bool:
@@ -148,6 +170,10 @@ def study_to_toml(study: Study, folder: Path | None = None) -> str:
         lines += ["", "[grid]", f"runs = {study.grid.runs}", *_axes_lines("", study.grid.axes)]
         for variant, where, axes in study.grid.of:
             lines += _axes_lines(f"grid.{_toml(variant)}" + (f".{_toml(where)}" if where else ""), axes)
+    if study.names:
+        lines += ["", "[names]", *(f"{_toml(name)} = {_toml(text)}" for name, text in study.names)]
+    for row in study.fused:
+        lines += _fused_lines(row)
     lines += _published_lines(study.published)
     for table, fields in recipe_to_dict(study.recipe).items():
         lines += ["", f"[recipe.{table}]"]
@@ -159,6 +185,17 @@ def _axes_lines(table: str, axes: Axes) -> list[str]:
     if not axes:
         return []
     return [*(["", f"[{table}]"] if table else []), *(f"{_toml(name)} = {_toml(of)}" for name, of in axes)]
+
+
+def _fused_lines(row: FusedRow) -> list[str]:
+    weights = [f"weights = {_toml(row.weights)}"] if row.weights else []
+    return [
+        "",
+        f"[fused.{_toml(row.name)}]",
+        f"of = {_toml(row.of)}",
+        f"method = {_toml(row.method)}",
+        *weights,
+    ]
 
 
 def _published_lines(published: Published | None) -> list[str]:

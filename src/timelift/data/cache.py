@@ -1,8 +1,9 @@
 """Decoded videos kept on disk as uint8 arrays, so that each is decoded once and not once an epoch.
 
-One .npy a video, named after the file's own bytes (sha256), the short side and the channels: studies share
-them, and moved or renamed videos are found again. Files appear whole or not at all, so a build that was
-killed is taken up where it stopped, and several processes may build at once.
+One .npy a video (with `clip.cache = "jpeg"` its frames as JPEG pictures), named after the file's own bytes
+(sha256), the short side and the channels: studies share them, and moved or renamed videos are found again.
+Files appear whole or not at all: a build that was killed is taken up where it stopped, and several processes
+may build at once. A checksum (CRC-32) lies beside each, and `check_cache` compares them.
 """
 
 import hashlib
@@ -10,12 +11,15 @@ import os
 import random
 import shutil
 import time
+import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from timelift.data.decode import decode_frames
+from timelift.data import jpeg_frames
+from timelift.data.decode import decode_frames, every_frame
 from timelift.data.frames import DecodedOnDemand, FrameSource
 from timelift.data.parallel import Progress, in_processes
 from timelift.data.pictures import scaled_size
@@ -44,6 +48,8 @@ class CachedFrames:
             DataError: if the video is not in the cache, its file there is damaged, or lacks a frame.
         """
         path = cache_path(self.folder, video, self.clip_format)
+        if self.clip_format.cache == "jpeg":
+            return self._pictures(path, video, indices)
         if indices and max(indices) >= video.frames:
             raise DataError(f"frame {max(indices)} of {video.path} was asked for: it has {video.frames}")
         width, height = scaled_size(video.width, video.height, self.clip_format.short_side)
@@ -61,6 +67,16 @@ class CachedFrames:
         if not whole:
             raise DataError(f"{path}, the cached {video.path}, is damaged: delete it, start again")
         return wanted
+
+    def _pictures(self, path: Path, video: Video, indices: list[int]) -> np.ndarray:
+        if max(indices) >= video.frames:
+            raise DataError(f"frame {max(indices)} of {video.path} was asked for: it has {video.frames}")
+        try:
+            return jpeg_frames.unpacked(path, indices, self.clip_format.channels)
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{video.path} is not in the cache {self.folder}: was it cleared? start again"
+            ) from error
 
 
 def _runs(indices: list[int]) -> list[tuple[int, int]]:
@@ -83,12 +99,21 @@ def cache_path(folder: Path, video: Video, clip_format: ClipFormat) -> Path:
     if not video.sha256:
         raise DataError(f"{video.path} has no sha256: run `timelift scan` first")
     words = f"{video.sha256} {clip_format.short_side} {clip_format.channels}"
+    if video.is_part:
+        words += f" {video.first_frame} {video.frames}"
+    if clip_format.cache == "jpeg":
+        return _path(folder, f"{words} jpeg {jpeg_frames.QUALITY}", "jpegs")
+    return _path(folder, words, "npy")
+
+
+@lru_cache(maxsize=100_000)  # asked for by every clip
+def _path(folder: Path, words: str, ending: str) -> Path:
     key = hashlib.sha256(words.encode()).hexdigest()
-    return Path(folder, _LAYOUT, key[:2], f"{key}.npy")
+    return Path(folder, _LAYOUT, key[:2], f"{key}.{ending}")
 
 
 def cache_size_bytes(manifest: Manifest, clip_format: ClipFormat) -> int:
-    """What all decoded frames of the manifest take on disk."""
+    """What all decoded frames of the manifest take on disk; for JPEG an estimate, rather too high."""
     return sum(_video_bytes(video, clip_format) for video in manifest.videos)
 
 
@@ -120,8 +145,12 @@ def open_frames(
     except DataError as error:
         return on_demand, f"decoding each clip when it is needed: {error}"
     cached = build_cache(manifest, clip_format, folder, workers=workers, progress=progress)
+    loss = f", JPEG of quality {jpeg_frames.QUALITY}" if clip_format.cache == "jpeg" else ""
     done = f"{len(missing)} of {len(manifest.videos)} videos decoded now" if missing else "nothing to decode"
-    return cached, f"frames from the cache {folder}: {_gib(size)} at {clip_format.short_side} px, {done}"
+    return (
+        cached,
+        f"frames from the cache {folder}: {_gib(size)} at {clip_format.short_side} px{loss}, {done}",
+    )
 
 
 def build_cache(
@@ -143,7 +172,10 @@ def build_cache(
     _remove_stale(folder)
     # each builder in its own order, so that two at once do not decode the same videos side by side
     random.Random(os.getpid()).shuffle(missing)
-    jobs = [_Job(manifest.full_path(video), video, clip_format, folder) for video in missing]
+    films: dict[Path, list[Video]] = {}  # a file -> its row, or its parts
+    for video in missing:
+        films.setdefault(manifest.full_path(video), []).append(video)
+    jobs = [_Job(path, tuple(videos), clip_format, folder) for path, videos in films.items()]
     in_processes(_decode, jobs, workers=workers, progress=progress)
     return CachedFrames(folder, clip_format)
 
@@ -158,35 +190,111 @@ def clear_cache(folder: Path | None = None) -> int:
     """Delete every cached frame, and nothing else that may lie in the folder: the bytes that this freed."""
     folder = default_folder() if folder is None else Path(folder)
     ours = folder / _LAYOUT
-    freed = sum(path.stat().st_size for path in ours.glob("??/*.npy*"))
+    freed = sum(path.stat().st_size for path in ours.glob("??/*"))
     if ours.exists():
         shutil.rmtree(ours)
     return freed
 
 
 @dataclass(frozen=True)
+class CacheCheck:
+    """What comparing every cached video with its checksum told."""
+
+    good: int
+    damaged: tuple[Path, ...]  # deleted: the next run decodes these videos again
+    unknown: int  # cached by an older release, without a checksum
+
+
+def check_cache(
+    folder: Path | None = None, *, workers: int | None = None, progress: Progress | None = None
+) -> CacheCheck:
+    """Read every cached video and compare its checksum; those that differ are deleted."""
+    folder = default_folder() if folder is None else Path(folder)
+    paths = sorted(p for p in (folder / _LAYOUT).glob("??/*") if p.suffix in (".npy", ".jpegs"))
+    answers = in_processes(_is_whole, paths, workers=workers, progress=progress)
+    damaged = tuple(path for path, whole in zip(paths, answers, strict=True) if whole is False)
+    for path in damaged:
+        path.unlink(missing_ok=True)
+        _checksum_path(path).unlink(missing_ok=True)
+    return CacheCheck(answers.count(True), damaged, answers.count(None))
+
+
+def _is_whole(path: Path) -> bool | None:
+    """Whether the bytes are those that were written; None if nothing says what these were."""
+    try:
+        wanted = _checksum_path(path).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+    return _checksum(path) == wanted
+
+
+def _checksum(path: Path) -> str:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}"
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_suffix(".crc32")
+
+
+@dataclass(frozen=True)
 class _Job:
     source: Path
-    video: Video
+    videos: tuple[Video, ...]  # of the file: its row, or its parts
     clip_format: ClipFormat
     folder: Path
 
 
 def _decode(job: _Job) -> None:
-    target = cache_path(job.folder, job.video, job.clip_format)
-    if target.exists():  # another builder was faster
+    """Store what is missing of a file, which is decoded once."""
+    clip_format = job.clip_format
+    left = [v for v in job.videos if not cache_path(job.folder, v, clip_format).exists()]  # none: was faster
+    short_side, channels = clip_format.short_side, clip_format.channels
+    for video in [video for video in left if not video.is_part]:
+        frames = decode_frames(job.source, None, short_side=short_side, channels=channels)
+        if len(frames) != video.frames:
+            raise _changed(job.source, len(frames), video.frames)
+        _store(frames, cache_path(job.folder, video, clip_format), clip_format)
+    parts = [video for video in left if video.is_part]
+    if not parts:
         return
-    frames = decode_frames(
-        job.source, None, short_side=job.clip_format.short_side, channels=job.clip_format.channels
+    pixels = every_frame(job.source, short_side=short_side, channels=channels)
+    count = -1
+    under_way: dict[str, np.ndarray] = {}
+    for count, frame in enumerate(pixels):
+        for video in [video for video in parts if video.first_frame <= count]:
+            if video.name not in under_way:
+                under_way[video.name] = np.empty((video.frames, *frame.shape), np.uint8)
+            under_way[video.name][count - video.first_frame] = frame
+            if count + 1 == video.first_frame + video.frames:
+                _store(under_way.pop(video.name), cache_path(job.folder, video, clip_format), clip_format)
+                parts.remove(video)
+        if not parts:
+            return
+    raise _changed(job.source, count + 1, max(video.first_frame + video.frames for video in parts))
+
+
+def _changed(source: Path, came: int, wanted: int) -> DataError:
+    return DataError(
+        f"{source} has {came} frames, the manifest says {wanted}: it changed, run `timelift scan` again"
     )
-    if len(frames) != job.video.frames:
-        raise DataError(
-            f"{job.source} has {len(frames)} frames, the manifest says {job.video.frames}: "
-            "it changed, run `timelift scan` again"
-        )
+
+
+def _store(frames: np.ndarray, target: Path, clip_format: ClipFormat) -> None:
+    """Write a video's frames and their checksum, each whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole(target, writer=str(os.getpid())) as partial, partial.open("wb") as file:
-        np.save(file, frames)
+        if clip_format.cache == "jpeg":
+            file.write(jpeg_frames.packed(frames))
+        else:
+            np.save(file, frames)
+        file.flush()
+        summed = _checksum(partial)
+    with whole(_checksum_path(target), writer=str(os.getpid())) as partial:
+        partial.write_text(summed, encoding="ascii")
 
 
 def _video_bytes(video: Video, clip_format: ClipFormat) -> int:
@@ -195,7 +303,8 @@ def _video_bytes(video: Video, clip_format: ClipFormat) -> int:
             f"{video.path} has no known frames ({video.status}): run `timelift scan`, or leave it out"
         )
     width, height = scaled_size(video.width, video.height, clip_format.short_side)
-    return video.frames * width * height * clip_format.channels + _HEADER_BYTES
+    size = video.frames * width * height * clip_format.channels
+    return (size // jpeg_frames.SHARE if clip_format.cache == "jpeg" else size) + _HEADER_BYTES
 
 
 def _check_disk(missing: list[Video], clip_format: ClipFormat, folder: Path) -> None:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from timelift.data import transforms
+from timelift.data import flow_vectors, transforms
 from timelift.data.frames import FrameSource
 from timelift.data.sampling import (
     clip_indices,
     clip_span,
     even_starts,
+    in_stacks,
     middle_start,
     random_start,
     sliding_starts,
@@ -28,7 +29,7 @@ _CROPS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 
 class TrainClips(Dataset):
-    """One augmented clip a video; what is drawn depends on seed, epoch and the video's path alone."""
+    """One augmented clip a video; what is drawn depends on seed, epoch and the video's name alone."""
 
     def __init__(self, manifest: Manifest, recipe: Recipe, seed: int, frames: FrameSource):
         """Clips of all videos of the manifest, for epoch 0 until `set_epoch` says otherwise.
@@ -51,20 +52,28 @@ class TrainClips(Dataset):
         """Say which epoch the next clips are drawn for."""
         self.epoch = epoch
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """The clip (C, T, H, W) uint8 and its class index."""
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
+        """The clip (C, T, H, W) uint8 and its class index; C is the clip format's `in_channels`.
+
+        Under balanced sampling index i + k * len(self) is the k-th repeat of video i, augmented otherwise.
+        """
+        repeat = 0
+        if self.recipe.training.sampling == "balanced":
+            repeat, index = divmod(index, len(self))
         video = self.manifest.videos[index]
         augmentation, clip_format = self.recipe.augmentation, self.recipe.clip
-        rng = video_rng(video, self.seed, self.epoch)
-        span = clip_span(clip_format.frames, clip_format.stride)
+        rng = video_rng(video, self.seed, self.epoch, *([repeat] if repeat else []))
+        span = clip_span(clip_format.frames, clip_format.stride, clip_format.stack)
         # drawn even where it is not used: what is drawn after it stays the same
         start = random_start(video.frames, span, rng)
         if not augmentation.temporal_jitter:
             start = middle_start(video.frames, span)
-        frames = self.frames.frames(video, _indices(video, clip_format, start))
+        frames = transforms.readied(
+            self.frames.frames(video, _indices(video, clip_format, start)), clip_format
+        )
         drawn = transforms.draw(augmentation, clip_format, rng, frames.shape[1:3])
         clip = torch.from_numpy(transforms.apply(drawn, frames))  # (T, H, W, C)
-        return clip.permute(3, 0, 1, 2), self.manifest.label_index(video)
+        return clip.permute(3, 0, 1, 2), target(self.manifest, video)
 
 
 class EvaluationClips(Dataset):
@@ -87,21 +96,83 @@ class EvaluationClips(Dataset):
         """The number of videos."""
         return len(self.manifest.videos)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         """The views (V, C, T, H, W) uint8, clip by clip, and the class index; sliding, V differs by video."""
         video = self.manifest.videos[index]
         clips = view_indices(video, self.recipe)
         wanted = sorted({frame for clip in clips for frame in clip})  # overlapping clips are decoded once
-        frames = self.frames.frames(video, wanted)
+        frames = transforms.readied(self.frames.frames(video, wanted), self.recipe.clip)
         crops = _CROPS[self.recipe.views.crops]
         views = [crops(frames[np.searchsorted(wanted, clip)], self.recipe.clip.size) for clip in clips]
-        together = torch.from_numpy(np.concatenate(views))  # (V, T, H, W, C)
-        return together.permute(0, 4, 1, 2, 3), self.manifest.label_index(video)
+        stacks = flow_vectors.stacked(np.concatenate(views), self.recipe.clip.stack)
+        together = torch.from_numpy(stacks)  # (V, T, H, W, C)
+        return together.permute(0, 4, 1, 2, 3), target(self.manifest, video)
+
+
+class WholeVideos(Dataset):
+    """Every video from its first frame to its last, every `stride`-th of them, uncropped.
+
+    A video of more than `most_frames` of these comes as several views of that many, evenly spread; one of
+    fewer than a clip's frames is repeated at its end.
+    """
+
+    def __init__(self, manifest: Manifest, recipe: Recipe, frames: FrameSource, most_frames: int = 256):
+        """Whole videos of the manifest.
+
+        Raises:
+            UsageError: for fewer than a clip's frames at once.
+            DataError: if a video was not scanned, or has no frames.
+        """
+        if most_frames < recipe.clip.frames:
+            raise UsageError(
+                f"{most_frames} frames at once: at least a clip's {recipe.clip.frames} are wanted"
+            )
+        _check_scanned(manifest)
+        self.manifest = manifest
+        self.recipe = recipe
+        self.frames = frames
+        self.most_frames = most_frames
+
+    def __len__(self) -> int:
+        """The number of videos."""
+        return len(self.manifest.videos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
+        """The views (V, C, T, H, W) uint8 and the class index; T, H and W differ by video.
+
+        Of optical flow, T counts stacks of fields.
+        """
+        video = self.manifest.videos[index]
+        windows = whole_indices(video.frames, self.recipe.clip, self.most_frames)
+        wanted = sorted({frame for window in windows for frame in window})
+        frames = transforms.readied(self.frames.frames(video, wanted), self.recipe.clip)
+        views = np.stack([frames[np.searchsorted(wanted, window)] for window in windows])
+        stacks = flow_vectors.stacked(views, self.recipe.clip.stack)
+        return torch.from_numpy(stacks).permute(0, 4, 1, 2, 3), target(self.manifest, video)
+
+
+def whole_indices(video_frames: int, clip: ClipFormat, most_frames: int) -> list[list[int]]:
+    """The frames of each view of a whole video: 10 frames, stride 3, 4 at once -> [[0, 3, 6, 9]]."""
+    every = list(range(0, video_frames, clip.stride))
+    windows = [every + every[-1:] * (clip.frames - len(every))]
+    if len(every) > most_frames:
+        starts = even_starts(len(every), most_frames, -(-len(every) // most_frames))
+        windows = [every[start : start + most_frames] for start in starts]
+    return [in_stacks(window, clip.stack, video_frames) for window in windows]
+
+
+def target(manifest: Manifest, video: Video) -> int | Tensor:
+    """The class index of a video; where it may show several, (classes,) float of 1 and 0."""
+    if not manifest.separator:
+        return manifest.label_index(video)
+    shown = torch.zeros(len(manifest.classes))
+    shown[list(manifest.targets(video))] = 1.0
+    return shown
 
 
 def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:
     """The frame indices of every clip that the video is judged by."""
-    span = clip_span(recipe.clip.frames, recipe.clip.stride)
+    span = clip_span(recipe.clip.frames, recipe.clip.stride, recipe.clip.stack)
     if recipe.views.clips == 0:
         starts = sliding_starts(video.frames, span, recipe.views.window_stride)
     else:
@@ -111,12 +182,12 @@ def view_indices(video: Video, recipe: Recipe) -> list[list[int]]:
 
 def video_rng(video: Video, *numbers: int) -> np.random.Generator:
     """A generator of its own for a video and some numbers (a seed, an epoch), whichever process asks."""
-    name = int.from_bytes(hashlib.sha256(video.path.encode()).digest()[:8], "little")
+    name = int.from_bytes(hashlib.sha256(video.name.encode()).digest()[:8], "little")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([*numbers, name])))
 
 
 def _indices(video: Video, clip_format: ClipFormat, start: int) -> list[int]:
-    return clip_indices(video.frames, clip_format.frames, clip_format.stride, start)
+    return clip_indices(video.frames, clip_format.frames, clip_format.stride, start, clip_format.stack)
 
 
 def _check_views(views: Views) -> None:

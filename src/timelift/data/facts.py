@@ -20,6 +20,8 @@ class Facts:
     timestamps_increasing: bool = True
     errors: int = 0  # packets that do not decode or are cut off, and frames that the decoder calls corrupt
     reason: str = ""  # why the status is not ok
+    first_frame: int = 0  # of a part of a long video
+    frame_hashes: str = ""  # perceptual, of the first, middle and last frame
 
 
 @dataclass

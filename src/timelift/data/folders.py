@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from timelift.data.tables import SPLIT_NAMES
+from timelift.data.table_rows import SPLIT_NAMES
 from timelift.data.tree import entries, hidden, is_frame_folder, is_video_file, walk
 from timelift.records.errors import DataError
 from timelift.records.video import Video

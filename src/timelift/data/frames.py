@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from timelift.data import jpeg_frames
 from timelift.data.decode import decode_frames
 from timelift.records import ClipFormat, Manifest, Video
 
@@ -19,7 +20,7 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class DecodedOnDemand:
-    """Decodes the file whenever frames are asked for."""
+    """Decodes the file whenever frames are asked for; pixels are those of a cache of the same format."""
 
     manifest: Manifest
     clip_format: ClipFormat
@@ -30,9 +31,10 @@ class DecodedOnDemand:
         Raises:
             DataError: if the file cannot be read, or lacks one of the frames.
         """
-        return decode_frames(
+        frames = decode_frames(
             self.manifest.full_path(video),
-            indices,
+            [video.first_frame + index for index in indices],
             short_side=self.clip_format.short_side,
             channels=self.clip_format.channels,
         )
+        return jpeg_frames.through(frames) if self.clip_format.cache == "jpeg" else frames

@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -64,6 +65,7 @@ def run_isolated(
 
 def serve(function: str) -> None:
     """The worker process: answers each line of standard input with one line, until there is no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; here it would look like a crash
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
     module, name = function.split(":")

@@ -1,12 +1,14 @@
 """A folder of pictures read as the frames of one video."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from timelift.data.facts import Facts, Faults, judge
+from timelift.data.looks import THUMBNAIL, Looks
 from timelift.data.tree import pictures
 
 
@@ -58,7 +60,11 @@ def examine_folder(folder: Path) -> Facts:
     """Decode every picture once and say what the folder holds."""
     faults = Faults()
     declared = len(pictures(folder))
-    sizes = [picture.shape[:2] for picture in folder_frames(folder, 3, faults)]
+    seen = Looks()
+    sizes = []
+    for picture in folder_frames(folder, 3, faults):
+        sizes.append(picture.shape[:2])
+        seen.add(partial(_thumbnail, picture))
     if not sizes:
         return Facts(status="unreadable", errors=len(faults.words), reason=faults.words[0])
     status, reason = judge(len(sizes), declared, "", faults)
@@ -71,4 +77,9 @@ def examine_folder(folder: Path) -> Facts:
         height=height,
         errors=len(faults.words),
         reason=reason,
+        frame_hashes=seen.words(),
     )
+
+
+def _thumbnail(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(resized(picture, *THUMBNAIL), cv2.COLOR_RGB2GRAY)

@@ -3,23 +3,27 @@
 import numpy as np
 
 
-def clip_span(frames_per_clip: int, frame_stride: int) -> int:
-    """How many frames of the video a clip reaches over, from its first to its last.
+def clip_span(frames_per_clip: int, frame_stride: int, stack: int = 1) -> int:
+    """How many frames of the video a clip reaches over, from its first to the last of its last stack.
 
     Raises:
         ValueError: if either is below 1.
     """
-    if frames_per_clip < 1 or frame_stride < 1:
+    if frames_per_clip < 1 or frame_stride < 1 or stack < 1:
         raise ValueError(
-            f"a clip of {frames_per_clip} frames, every {frame_stride}-th: both must be at least 1"
+            f"a clip of {frames_per_clip} frames, every {frame_stride}-th, in stacks of {stack}: "
+            "all must be at least 1"
         )
-    return (frames_per_clip - 1) * frame_stride + 1
+    return (frames_per_clip - 1) * frame_stride + stack
 
 
-def clip_indices(video_frames: int, frames_per_clip: int, frame_stride: int, start: int) -> list[int]:
+def clip_indices(
+    video_frames: int, frames_per_clip: int, frame_stride: int, start: int, stack: int = 1
+) -> list[int]:
     """Indices of the frames of one clip; past the video's end, the clip's last frame repeats.
 
     frames_per_clip=4, frame_stride=2, start=2 in a video of 8 frames: [2, 4, 6, 6].
+    stack: so many frames in a row from each of these; 2: [2, 3, 4, 5, 6, 7, 6, 7].
 
     Raises:
         ValueError: if the video has no frames, or start is not one of them.
@@ -29,7 +33,15 @@ def clip_indices(video_frames: int, frames_per_clip: int, frame_stride: int, sta
         raise ValueError(f"start {start} is not a frame of a video of {video_frames} frames")
     span = clip_span(frames_per_clip, frame_stride)
     inside = list(range(start, min(start + span, video_frames), frame_stride))
-    return inside + [inside[-1]] * (frames_per_clip - len(inside))
+    firsts = inside + [inside[-1]] * (frames_per_clip - len(inside))
+    return in_stacks(firsts, stack, video_frames)
+
+
+def in_stacks(firsts: list[int], stack: int, video_frames: int) -> list[int]:
+    """So many frames in a row from each of these; past the video's end, its last frame."""
+    if stack == 1:
+        return firsts
+    return [min(first + k, video_frames - 1) for first in firsts for k in range(stack)]
 
 
 def latest_start(video_frames: int, span: int) -> int:

@@ -1,21 +1,20 @@
 """Which videos train and which test: whole groups, copies of a file together, class by class, by a seed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import combinations
 from zlib import crc32
 
 import numpy as np
 
-from timelift.records.errors import DataError
+from timelift.records.errors import DataError, UsageError
 from timelift.records.video import Manifest, Video
 
 _LEAST = 5  # groups, and videos, of every class that a validation split needs
 _DRAWS = 10  # orders of the groups, of which the most even choice is taken
-_SHOWN = 3  # leaks named in an error
 
 Sizes = dict[str, Counter[str]]
+NamesOf = Callable[[Video], tuple[str, ...]]  # the classes that a video shows
 
 
 def with_validation(manifest: Manifest, *, share: float = 0.2, seed: int = 0) -> tuple[Manifest, str]:
@@ -36,11 +35,11 @@ def with_validation(manifest: Manifest, *, share: float = 0.2, seed: int = 0) ->
         raise DataError('no video has the split "train"; run `timelift split` first')
     if given:
         return manifest, f"selection: on the {given} validation videos that were given"
-    scarce = _scarce(train)
+    scarce = _scarce(train, manifest.names_of)
     if scarce:
         return manifest, f"no selection: {scarce}, last epoch"
     units = _units(train)
-    held = _held_out(train, share, seed)
+    held = _held_out(train, manifest.names_of, share, seed)
     if held is None:
         return manifest, "no selection: no choice of groups leaves every class on both sides, last epoch"
     sentence = (
@@ -59,44 +58,43 @@ def split(
 
     Raises:
         DataError: for a class that has one group only, or that no choice of groups puts on both sides.
-        ValueError: if the shares do not add up to 1, or test's or val's is above 1/2.
+        UsageError: if the shares do not add up to 1, or test's is above 1/2.
     """
     train_share, val_share, test_share = shares
     if abs(sum(shares) - 1) > 1e-6 or train_share <= 0 or not 0 < test_share <= 0.5 or val_share < 0:
-        raise ValueError(f"shares of train, val and test add up to 1, test at most 1/2, got {shares}")
-    for label, groups in sorted(_units_of_classes(manifest.videos).items()):
+        told = ", ".join(f"{part:g}" for part in shares)
+        raise UsageError(f"shares of train, val and test are {told}: they add up to 1, test is at most 1/2")
+    for label, groups in sorted(_units_of_classes(manifest.videos, manifest.names_of).items()):
         if len(groups) < 2:
             count = sum(groups.values())
             raise DataError(
                 f"class {label!r} has {count} video(s) in one group: it cannot be in train and in test. "
                 "Add videos of it, or leave the class out"
             )
-    held = _held_out(manifest.videos, test_share, seed)
+    held = _held_out(manifest.videos, manifest.names_of, test_share, seed)
     if held is None:
         raise DataError(
             "no choice of whole groups puts every class into train and into test; "
             "give a split of your own (column split), or smaller groups"
         )
-    parted = _moved(_moved(manifest, {video.path for video in manifest.videos}, "train"), held, "test")
+    parted = _moved(_moved(manifest, {video.name for video in manifest.videos}, "train"), held, "test")
     if val_share == 0:
         return parted
     return with_validation(parted, share=min(0.5, val_share / (train_share + val_share)), seed=seed)[0]
 
 
-def check_leaks(manifest: Manifest, *, allow: bool = False) -> tuple[str, ...]:
-    """One line for each group, and for each file of the same bytes, that stands on two sides of the split.
+def split_by_clip(
+    manifest: Manifest, *, shares: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int = 0
+) -> Manifest:
+    """As `split`, but every video for itself, whatever its group and its bytes: what leaks then is for
+    `check_leaks` to say.
 
     Raises:
-        DataError: if there is one, naming a pair of videos; unless they are allowed.
+        DataError, UsageError: as `split`.
     """
-    leaks = tuple(_leaks(manifest))
-    if leaks and not allow:
-        more = f"; and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-        raise DataError(
-            f"the test would see what training saw: {'; '.join(leaks[:_SHOWN])}{more}. "
-            "Split by group, or allow leaks and say so"
-        )
-    return leaks
+    alone = manifest.with_videos(replace(video, group="", sha256="") for video in manifest.videos)
+    sides = {video.name: video.split for video in split(alone, shares=shares, seed=seed).videos}
+    return manifest.with_videos(replace(video, split=sides[video.name]) for video in manifest.videos)
 
 
 def balanced_subset(manifest: Manifest, videos_per_class: int, seed: int) -> Manifest:
@@ -121,8 +119,8 @@ def balanced_subset(manifest: Manifest, videos_per_class: int, seed: int) -> Man
                 f"class {label!r} has {len(there)} training videos, {videos_per_class} were wanted; "
                 "take fewer a class"
             )
-        kept |= {video.path for video in _taking_turns(there, label, seed)[:videos_per_class]}
-    return manifest.with_videos(v for v in manifest.videos if v.split != "train" or v.path in kept)
+        kept |= {video.name for video in _taking_turns(there, label, seed)[:videos_per_class]}
+    return manifest.with_videos(v for v in manifest.videos if v.split != "train" or v.name in kept)
 
 
 def fewer_of(manifest: Manifest, side: str, videos: int) -> Manifest:
@@ -139,13 +137,13 @@ def fewer_of(manifest: Manifest, side: str, videos: int) -> Manifest:
             raise DataError(
                 f"class {label!r} has {len(there)} {side} videos, {share} were wanted of it: take fewer"
             )
-        kept |= {video.path for video in _taking_turns(there, label, 0)[:share]}
-    return manifest.with_videos(v for v in manifest.videos if v.split != side or v.path in kept)
+        kept |= {video.name for video in _taking_turns(there, label, 0)[:share]}
+    return manifest.with_videos(v for v in manifest.videos if v.split != side or v.name in kept)
 
 
 def _group(video: Video) -> str:
     """The video's group; without one it stands alone, under a name that no group has."""
-    return video.group or f"\0{video.path}"
+    return video.group or f"\0{video.name}"
 
 
 def _units(videos: Sequence[Video]) -> dict[str, str]:
@@ -153,30 +151,34 @@ def _units(videos: Sequence[Video]) -> dict[str, str]:
     above: dict[str, str] = {}
 
     def top(name: str) -> str:
+        way = []
         while above.get(name, name) != name:
+            way.append(name)
             name = above[name]
+        above.update(dict.fromkeys(way, name))  # the next one asks no further than this
         return name
 
-    names = {video.path: _group(video) for video in videos}
+    names = {video.name: _group(video) for video in videos}
     first: dict[str, str] = {}  # bytes -> the group that had them first
     for video in videos:
         if video.sha256:
-            above[top(names[video.path])] = top(first.setdefault(video.sha256, names[video.path]))
+            above[top(names[video.name])] = top(first.setdefault(video.sha256, names[video.name]))
     return {path: top(name) for path, name in names.items()}
 
 
-def _units_of_classes(videos: Sequence[Video]) -> dict[str, Counter[str]]:
+def _units_of_classes(videos: Sequence[Video], names_of: NamesOf) -> dict[str, Counter[str]]:
     """Videos of each unit, for each class."""
     units = _units(videos)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for video in videos:
-        counts[video.label][units[video.path]] += 1
+        for label in names_of(video):
+            counts[label][units[video.name]] += 1
     return counts
 
 
-def _scarce(videos: tuple[Video, ...]) -> str:
+def _scarce(videos: tuple[Video, ...], names_of: NamesOf) -> str:
     """In words, the first class that is too small for a validation split; every group has a video."""
-    for label, groups in sorted(_units_of_classes(videos).items()):
+    for label, groups in sorted(_units_of_classes(videos, names_of).items()):
         if len(groups) < _LEAST:
             return (
                 f"class {label!r} has {sum(groups.values())} training videos in {len(groups)} group(s), "
@@ -185,16 +187,16 @@ def _scarce(videos: tuple[Video, ...]) -> str:
     return ""
 
 
-def _held_out(videos: Sequence[Video], share: float, seed: int) -> set[str] | None:
+def _held_out(videos: Sequence[Video], names_of: NamesOf, share: float, seed: int) -> set[str] | None:
     """Paths of whole units, near to the share of every class; None if a class would miss on a side.
 
     The best of a few drawn orders, so that units of different sizes and mixed classes come out even.
     """
     units = _units(videos)
-    totals = Counter(video.label for video in videos)
+    totals = Counter(label for video in videos for label in names_of(video))
     sizes: Sizes = defaultdict(Counter)  # unit -> class -> videos
     for video in videos:
-        sizes[units[video.path]][video.label] += 1
+        sizes[units[video.name]].update(names_of(video))
     names = sorted(sizes)
     rng = np.random.default_rng(seed)
     orders = [[names[i] for i in rng.permutation(len(names))] for _ in range(_DRAWS)]
@@ -202,7 +204,7 @@ def _held_out(videos: Sequence[Video], share: float, seed: int) -> set[str] | No
     if not drawn:
         return None
     best = min(drawn, key=lambda taken: _deviation(_summed(taken, sizes), totals, share, totals))
-    return {video.path for video in videos if units[video.path] in best}
+    return {video.name for video in videos if units[video.name] in best}
 
 
 def _taken(order: list[str], sizes: Sizes, totals: Counter[str], share: float) -> set[str] | None:
@@ -242,27 +244,15 @@ def _leaves_some(group: Counter[str], held: Counter[str], totals: Counter[str]) 
 
 def _moved(manifest: Manifest, paths: set[str], split: str) -> Manifest:
     return manifest.with_videos(
-        replace(video, split=split) if video.path in paths else video for video in manifest.videos
+        replace(video, split=split) if video.name in paths else video for video in manifest.videos
     )
-
-
-def _leaks(manifest: Manifest) -> Iterator[str]:
-    for what, key in (("group", "group"), ("bytes", "sha256")):
-        sides: dict[str, dict[str, Video]] = defaultdict(dict)  # value -> split -> first video
-        for video in manifest.videos:
-            if getattr(video, key) and video.split:
-                sides[getattr(video, key)].setdefault(video.split, video)
-        for value, first in sides.items():
-            for one, other in combinations(first.values(), 2):
-                same = f"group {value!r}" if what == "group" else "the same bytes"
-                yield f"{one.path} ({one.split}) and {other.path} ({other.split}) are of {same}"
 
 
 def _taking_turns(videos: list[Video], label: str, seed: int) -> list[Video]:
     """One video of every group, then a second one of every group ..., groups and videos in a drawn order."""
     rng = np.random.default_rng([seed, crc32(label.encode())])  # a class more or less changes no other
     groups = defaultdict(list)
-    for video in sorted(videos, key=lambda video: video.path):
+    for video in sorted(videos, key=lambda video: video.name):
         groups[_group(video)].append(video)
     names = sorted(groups)
     ranked = []

@@ -1,47 +1,40 @@
 """Labelled videos from text: a CSV with a header, or a list of lines `path label`."""
 
-import csv
 import re
 import unicodedata
 from pathlib import Path
 
+from timelift.data.table_rows import SPLIT_NAMES, Row, named_rows, seconds_of, split_of
+from timelift.data.tar_member import exists
+from timelift.data.text import lines_of
 from timelift.data.tree import VIDEO_SUFFIXES
 from timelift.records.errors import DataError
 from timelift.records.video import Video
 
-SPLIT_NAMES = {
-    "": "",
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _SPLIT_WORD = re.compile(
     r"(?:^|[^a-z])(train|training|val|valid|validation|test|testing)(?:list|set|split|videos)?(?:[^a-z]|$)"
 )
 
 
-def read_csv(path: Path) -> list[Video]:
-    """The rows of a CSV with the header `path,label[,split,group]`; paths are relative to its folder.
+def read_csv(path: Path, group_column: str = "group") -> list[Video]:
+    """The rows of a CSV with the header `path,label[,split,group,start,end]`; paths relative to its folder.
+
+    start and end are seconds of a long video, which may stand in several rows.
 
     Raises:
-        DataError: naming file and line, for a missing column, an empty value, an unknown split or a file
-            that does not exist.
+        DataError: naming file and line, for a missing column, an empty value, an unknown split, an end that
+            is not behind the start, or a file that does not exist.
     """
-    lines = lines_of(path)
-    rows = csv.DictReader(lines, delimiter=_delimiter(lines))
-    names = [(name or "").strip() for name in rows.fieldnames or []]
-    rows.fieldnames = ["path" if name == "file_name" else name for name in names]
-    missing = [column for column in ("path", "label") if column not in rows.fieldnames]
+    header, rows = named_rows(path)
+    paths = next((name for name in ("path", "file_name") if name in header), "path")
+    wanted = [paths, "label", *([] if group_column == "group" else [group_column])]
+    missing = [column for column in wanted if column not in header]
     if missing:
         raise DataError(
             f"{path}, line 1: column {' and '.join(missing)} missing; "
-            f"the header is {','.join(names)!r}, wanted path,label[,split,group]"
+            f"the header is {','.join(header)!r}, wanted path,label[,split,group,start,end]"
         )
-    return [_row(row, path, rows.line_num) for row in rows]
+    return [_video(row, path.parent, paths, group_column) for row in rows]
 
 
 def read_list(path: Path, root: Path) -> list[Video]:
@@ -77,49 +70,23 @@ def existing(root: Path, name: str, where: str) -> str:
         DataError: if there is no such file or folder.
     """
     for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
-        if (root / form).exists():
+        if exists(root / form):
             return form
     raise DataError(f"{where}: there is no {name!r} in {root}; paths are relative to that folder")
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines of a UTF-8 text, with or without a byte-order mark.
-
-    Raises:
-        DataError: if the file does not exist or is in another encoding.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8; save the file as UTF-8 text") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _delimiter(lines: list[str]) -> str:
-    header = lines[0] if lines else ""
-    return ";" if ";" in header and "," not in header else ","
-
-
-def _row(row: dict[str, str], path: Path, line: int) -> Video:
-    where = f"{path}, line {line}"
-    if None in row or None in row.values():
-        raise DataError(f"{where}: as many values as the header has columns are wanted, got {_values(row)}")
-    name, label, split = row["path"].strip(), row["label"].strip(), row.get("split", "").strip()
+def _video(row: Row, root: Path, path_column: str, group_column: str) -> Video:
+    name, label = row.value(path_column), row.value("label")
     if not name or not label:
-        raise DataError(f"{where}: {'path' if not name else 'label'} is empty in {_values(row)}")
-    if split.lower() not in SPLIT_NAMES:
-        raise DataError(f"{where}: split {split!r} is none of train, val, test")
+        raise DataError(f"{row.where}: {'label' if name else 'path'} is empty in {row}")
+    start, end = seconds_of(row, "start"), seconds_of(row, "end")
+    if end and end <= start:
+        raise DataError(f"{row.where}: end {end:g} is not behind start {start:g}")
     return Video(
-        path=existing(path.parent, name, where),
+        path=existing(root, name, row.where),
         label=label,
-        split=SPLIT_NAMES[split.lower()],
-        group=row.get("group", "").strip(),
+        split=split_of(row),
+        group=row.value(group_column),
+        start=start,
+        end=end,
     )
-
-
-def _values(row: dict) -> str:
-    """What the line held, for an error (csv puts values beyond the header under the key None)."""
-    values = [value for key, value in row.items() if key is not None and value is not None]
-    return repr(",".join([*values, *row.get(None, [])]))

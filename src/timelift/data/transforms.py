@@ -1,6 +1,7 @@
 """What happens to a clip's pixels: uint8 frames (T, H, W, C) in, square clips (T, size, size, C) out.
 
-A transform is drawn once a clip and is the same for all its frames.
+A transform is drawn once a clip and is the same for all its frames. Frames of two channels are optical flow,
+and their vectors go with the picture (`flow_vectors`).
 """
 
 import math
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from timelift.data import flow_vectors
 from timelift.records import Augmentation, ClipFormat
 
 Matrix = tuple[float, float, float, float, float, float]  # row-major 2x3, source pixel to output pixel
@@ -33,6 +35,12 @@ class Drawn:
     matrix: Matrix | None  # None: no affine motion
     order: tuple[int, ...] | None  # None: time's own
     colours: tuple[float, ...] | None = None  # along each principal colour, smallest first; None: no shift
+    stack: int = 1  # fields that become one frame
+
+
+def readied(frames: np.ndarray, clip_format: ClipFormat) -> np.ndarray:
+    """The whole frames, before a crop: of flow, less their mean vectors if the clip format says so."""
+    return flow_vectors.without_mean(frames) if clip_format.subtract_mean_flow else frames
 
 
 def draw(
@@ -59,16 +67,21 @@ def draw(
         matrix=_motion(augmentation, clip_format.size, motion),
         order=order if augmentation.shuffle_frames else None,
         colours=colours if augmentation.pca_noise else None,
+        stack=clip_format.stack,
     )
 
 
 def apply(drawn: Drawn, frames: np.ndarray) -> np.ndarray:
-    """The drawn transform on frames (T, H, W, C) uint8: (T, size, size, C) uint8, contiguous."""
+    """The drawn transform on frames (T, H, W, C) uint8: (T, size, size, C) uint8, contiguous.
+
+    A stack of L comes as T * L frames and leaves as T of L times the channels.
+    """
     clip = resized_square(frames, drawn.square, drawn.size)
     if drawn.flip:
-        clip = np.stack([cv2.flip(frame, 1).reshape(frame.shape) for frame in clip])
+        clip = _flipped(clip)
     if drawn.matrix is not None:
         clip = _moved(clip, drawn.matrix)
+    clip = flow_vectors.stacked(clip, drawn.stack)
     if drawn.order is not None:
         clip = clip[list(drawn.order)]
     if drawn.colours is not None:
@@ -96,7 +109,7 @@ def ten_crops(frames: np.ndarray, size: int) -> np.ndarray:
     """Four corners and the centre, then these flipped: (T, H, W, C) -> (10, T, size, size, C)."""
     corners = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
     five = _crops(frames, size, (*corners, (0.5, 0.5)))
-    return np.concatenate([five, five[:, :, :, ::-1]])
+    return np.concatenate([five, flow_vectors.mirrored(five) if _is_flow(five) else five[:, :, :, ::-1]])
 
 
 def resized_square(frames: np.ndarray, square: Square, size: int) -> np.ndarray:
@@ -106,11 +119,23 @@ def resized_square(frames: np.ndarray, square: Square, size: int) -> np.ndarray:
     cut = frames[:, rows, columns]
     if square.side == size:
         return cut
+    if _is_flow(cut):
+        return np.stack([flow_vectors.resized_flow(field, size, size) for field in cut])
     interpolation = cv2.INTER_AREA if square.side > size else cv2.INTER_LINEAR
     clip = np.empty((len(frames), size, size, frames.shape[3]), np.uint8)
     for frame, out in zip(cut, clip, strict=True):
         out[...] = cv2.resize(frame, (size, size), interpolation=interpolation).reshape(out.shape)
     return clip
+
+
+def _is_flow(frames: np.ndarray) -> bool:
+    return frames.shape[-1] == flow_vectors.CHANNELS
+
+
+def _flipped(clip: np.ndarray) -> np.ndarray:
+    if _is_flow(clip):
+        return flow_vectors.mirrored(clip)
+    return np.stack([cv2.flip(frame, 1).reshape(frame.shape) for frame in clip])
 
 
 def _crops(frames: np.ndarray, size: int, places) -> np.ndarray:
@@ -161,12 +186,15 @@ def _matrix(angle: float, right: float, down: float, *, zoom: float, shear: floa
 
 def _moved(clip: np.ndarray, matrix: Matrix) -> np.ndarray:
     size = clip.shape[1]
+    beside = (flow_vectors.ZERO,) * 4 if _is_flow(clip) else (0,) * 4  # what comes in from outside: black
     moved = np.empty(clip.shape, np.uint8)
     for frame, out in zip(clip, moved, strict=True):
         source = np.ascontiguousarray(frame)
-        warped = cv2.warpAffine(source, np.array(matrix).reshape(2, 3), (size, size), flags=cv2.INTER_LINEAR)
+        warped = cv2.warpAffine(
+            source, np.array(matrix).reshape(2, 3), (size, size), flags=cv2.INTER_LINEAR, borderValue=beside
+        )
         out[...] = warped.reshape(out.shape)
-    return moved
+    return flow_vectors.turned(moved, np.array(matrix).reshape(2, 3)[:, :2]) if _is_flow(clip) else moved
 
 
 def _recoloured(clip: np.ndarray, amounts: tuple[float, ...]) -> np.ndarray:

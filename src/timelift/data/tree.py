@@ -1,13 +1,17 @@
-"""What is a video in a folder: a file with a video's suffix, or a folder that holds nothing but pictures."""
+"""What is a video in a folder: a file with a video's suffix, a folder of nothing but pictures, or of flow."""
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from timelift.data.tar_member import members
+
 VIDEO_SUFFIXES = frozenset(
     (".avi", ".mp4", ".mkv", ".webm", ".mov", ".gif", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp", ".ts")
 )
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+FLOW_FACTS = "flow.json"  # beside the pictures of one video's optical flow
+FLOW_SETTINGS = "flow_settings.json"  # at the root of a data set of flow
 
 
 @dataclass
@@ -52,6 +56,26 @@ def is_frame_folder(folder: Path) -> bool:
     return bool(seen) and all(is_picture(path) for path in seen)
 
 
+def is_flow_folder(folder: Path) -> bool:
+    """Whether a folder is the optical flow of one video, as `timelift flow` writes it."""
+    return (folder / FLOW_FACTS).is_file()
+
+
+def videos_at(path: Path) -> list[Path]:
+    """A video itself, or every video below a folder or in a tar archive, those in archives last."""
+    if path.is_dir() and not is_frame_folder(path) and not is_flow_folder(path):
+        tree = walk(path)
+        return [*tree.videos, *(video for file in tree.ignored for video in _packed(file))]
+    return _packed(path) or [path]
+
+
+def _packed(path: Path) -> list[Path]:
+    """The videos in a tar archive; none for any other path."""
+    if path.suffix != ".tar" or not path.is_file():
+        return []
+    return [path / name for name in members(path) if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+
+
 def pictures(folder: Path) -> list[Path]:
     """The frames of a folder of frames, in natural order."""
     return [path for path in entries(folder) if is_picture(path)]
@@ -68,7 +92,7 @@ def _walk_into(folder: Path, found: Walk, above: frozenset[Path]) -> None:
     for path in entries(folder):
         if hidden(path):
             found.ignored.append(path)
-        elif is_video_file(path) or is_frame_folder(path):
+        elif is_video_file(path) or is_frame_folder(path) or is_flow_folder(path):
             found.videos.append(path)
         elif path.is_dir() and path.resolve() not in above:
             _walk_into(path, found, above | {path.resolve()})

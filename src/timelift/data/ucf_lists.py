@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from timelift.data.tables import lines_of
+from timelift.data.text import lines_of
 from timelift.data.tree import Walk, walk
 from timelift.records.errors import DataError
 from timelift.records.video import Video

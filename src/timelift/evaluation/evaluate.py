@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,14 +14,38 @@ from timelift.records.fusion import Fusion
 
 
 class Clips(Protocol):
-    """The videos of a data set, each as all its views: `clips[i]` is (uint8 (V, C, T, H, W), class index)."""
+    """The videos of a data set, each as all its views: `clips[i]` is (uint8 (V, C, T, H, W), class index).
+
+    Where videos may show several classes: (classes,) of 1 and 0 in place of the index.
+    """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> tuple[Tensor, int]: ...
+    def __getitem__(self, index: int, /) -> tuple[Tensor, int | Tensor]: ...
 
 
 Progress = Callable[[int, int], None]  # (videos done, videos in all)
+
+
+def _alone(mine: Any) -> list[Any]:
+    return [mine]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of several processes judges here, and how their answers come together; by default one alone."""
+
+    rank: int = 0
+    processes: int = 1
+    gather: Callable[[Any], list[Any]] = _alone  # this process's value -> every process's, in order
+
+    def of(self, videos: int, block: int) -> Iterator[range]:
+        """This process's blocks of neighbouring videos; every video is in one block of one process."""
+        for start in range(self.rank * block, videos, self.processes * block):
+            yield range(start, min(start + block, videos))
+
+
+ALONE = Share()
 
 
 def evaluate(
@@ -33,30 +58,39 @@ def evaluate(
     progress: Progress | None = None,
     batch_views: int = 8,
     fusion: Fusion = "mean",
+    share: Share = ALONE,
 ) -> Predictions:
     """The network's logits for every view of every video of the manifest, in its order.
 
     `model` (B, C, T, H, W) -> (B, classes) stands on `device` already; it is put in eval mode for the time
     of the call, and every submodule back as it was. `normalise` makes the network's input of a batch of
     uint8 views, on `device`. Videos may differ in their number of views: the rest of `clip_logits` is NaN.
-    fusion: how a video's views become one score, the recipe's `views.fusion`.
+    fusion: how a video's views become one score, the recipe's `views.fusion`. share: of several processes,
+    which all call this. Each judges blocks of `batch_views` videos, no batch crosses a block, and all get all
+    answers: so the answers do not depend on the number of processes.
 
     Raises:
         UsageError: if clips and manifest are not the same videos.
         DataError: if the network answers for other classes, or with something that is not a number.
     """
     _check_same_videos(clips, manifest, batch_views)
-    per_video: list[list[Tensor]] = [[] for _ in manifest.videos]
-    labels = np.zeros(len(manifest.videos), dtype=np.int64)
+    mine: dict[int, tuple[int | Tensor, list[Tensor]]] = {}  # video -> its label and its views' logits
     with evaluating(model), torch.inference_mode():
-        for owners, views in in_batches(_views(clips, labels, progress), batch_views):
-            logits = model(normalise(views.to(device))).float().cpu()  # (B, classes)
-            _check_answer(logits, owners, manifest)
-            for owner, row in zip(owners, logits, strict=True):
-                per_video[owner].append(row)
+        for block in share.of(len(clips), batch_views):
+            labels_of: dict[int, int | Tensor] = {}
+            rows: dict[int, list[Tensor]] = {video: [] for video in block}
+            for owners, views in in_batches(_views(clips, block, labels_of, progress), batch_views):
+                logits = model(normalise(views.to(device))).float().cpu()  # (B, classes)
+                _check_answer(logits, owners, manifest)
+                for owner, row in zip(owners, logits, strict=True):
+                    rows[owner].append(row)
+            mine |= {video: (labels_of[video], rows[video]) for video in block}
+    judged = {video: answer for part in share.gather(mine) for video, answer in part.items()}
+    labels = np.array([np.asarray(judged[video][0]) for video in range(len(clips))]).astype(np.int64)
+    per_video = [judged[video][1] for video in range(len(clips))]
     _check_labels(labels, manifest)
     return Predictions(
-        videos=tuple(video.path for video in manifest.videos),
+        videos=tuple(video.name for video in manifest.videos),
         groups=tuple(video.group for video in manifest.videos),
         labels=labels,
         classes=manifest.classes,
@@ -101,8 +135,10 @@ def padded(per_video: list[list[Tensor]]) -> np.ndarray:
     return array
 
 
-def _views(clips: Clips, labels: np.ndarray, progress: Progress | None) -> Iterator[tuple[int, Tensor]]:
-    for index in range(len(clips)):
+def _views(
+    clips: Clips, block: range, labels: dict[int, int | Tensor], progress: Progress | None
+) -> Iterator[tuple[int, Tensor]]:
+    for index in block:
         views, labels[index] = clips[index]
         if views.ndim != 5 or not len(views):
             raise UsageError(
@@ -136,15 +172,17 @@ def _check_answer(logits: Tensor, owners: list[int], manifest: Manifest) -> None
     if not finite.all():
         video = manifest.videos[owners[int((~finite).nonzero()[0, 0])]]
         raise DataError(
-            f"the network's answer for {video.path} is not a number: its training diverged; "
+            f"the network's answer for {video.name} is not a number: its training diverged; "
             "lower the learning rate, or clip the gradient"
         )
 
 
 def _check_labels(labels: np.ndarray, manifest: Manifest) -> None:
     for video, label in zip(manifest.videos, labels, strict=True):
-        if manifest.label_index(video) != label:
+        came = tuple(np.flatnonzero(label)) if label.ndim else (int(label),)
+        if set(came) != set(manifest.targets(video)):
+            one, other = (", ".join(map(str, sorted(of))) for of in (came, manifest.targets(video)))
             raise UsageError(
-                f"{video.path} came with class {label}, but its label {video.label!r} is class "
-                f"{manifest.label_index(video)} of the manifest: clips and manifest stand in different orders"
+                f"{video.name} came with class {one}, but its label {video.label!r} is class "
+                f"{other} of the manifest: clips and manifest stand in different orders"
             )

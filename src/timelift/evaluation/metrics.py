@@ -53,8 +53,13 @@ def summary(predictions: Predictions) -> dict[str, float]:
 
     "acc/top1/clip" judges every view alone (a video with more views counts more often); "acc/top1/video"
     judges the softmax of a video's views, fused into one. With fewer than 5 classes top-5, and the average
-    error that is made of it, are left out.
+    error that is made of it, are left out. Where a video may show several classes: "map/clip", "map/video".
     """
+    if predictions.several:
+        return {
+            "map/clip": mean_average_precision(*views_alone(predictions)),
+            "map/video": mean_average_precision(predictions.scores(), predictions.labels),
+        }
     video = _at_level("video", predictions.scores(), predictions.labels)
     return {**_at_level("clip", *views_alone(predictions)), **video}
 
@@ -62,8 +67,33 @@ def summary(predictions: Predictions) -> dict[str, float]:
 def views_alone(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     """The logits (N, classes) of all views of all videos, padding left out, and their labels (N,)."""
     present = ~np.isnan(predictions.clip_logits).all(axis=-1)  # (videos, views)
-    labels = np.broadcast_to(predictions.labels[:, None], present.shape)
-    return predictions.clip_logits[present], labels[present]
+    labels = np.repeat(predictions.labels, present.sum(axis=1), axis=0)
+    return predictions.clip_logits[present], labels
+
+
+def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over classes of average precision, from scores and 1 or 0, both (N, K); fractions.
+
+    A class that no row shows is left out. Rows of equal scores come together, whatever their order.
+
+    Raises:
+        UsageError: if the shapes disagree, a score is not a number, or no class is shown.
+    """
+    if scores.ndim != 2 or scores.shape != labels.shape or not len(scores):
+        raise UsageError(f"scores {scores.shape} and labels {labels.shape}: wanted (N, classes) twice")
+    if np.isnan(scores).any() or not labels.any():
+        raise UsageError("mean average precision: scores are not numbers, or no class is shown by any row")
+    shown = np.flatnonzero(labels.any(axis=0))
+    return float(np.mean([_average_precision(scores[:, c], labels[:, c]) for c in shown]))
+
+
+def _average_precision(scores: np.ndarray, shown: np.ndarray) -> float:
+    """Sum over thresholds of precision times the gain in recall: (N,), (N,) of 1 and 0."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # of equal scores
+    found = np.cumsum(shown[order])[last]
+    precision, recall = found / (last + 1), found / found[-1]
+    return float((np.diff(recall, prepend=0) * precision).sum())
 
 
 def _at_level(level: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -16,6 +16,7 @@ from timelift.records import DataError, UsageError
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # scikit-learn's C: small is strongly regularised
 FALLBACK_STRENGTH = 1.0
 MOST_FOLDS = 5
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, float, int], np.ndarray]  # as `fitted_logits`
 
 
 def features(
@@ -73,20 +74,33 @@ def linear_probe(
 
 
 def chosen_strength(
-    train_features: np.ndarray, train_labels: np.ndarray, train_groups: tuple[str, ...], seed: int
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    train_groups: tuple[str, ...],
+    seed: int,
+    fit: Fit | None = None,
+    strengths: tuple[float, ...] = STRENGTHS,
 ) -> float:
-    """The C of `STRENGTHS` with the most videos right in cross-validation; of equals the smallest.
+    """The C of `strengths` with the most videos right in cross-validation; of equals the smallest.
 
     No group stands on both sides of a fold. As many folds (at most 5) as the rarest class has groups; where
     that is fewer than 2 there is nothing to choose by, and C is 1.
+    fit: what is fitted, `fitted_logits` unless another is given.
     """
+    fit = fit or fitted_logits
     groups = np.array(train_groups)
-    folds = min(MOST_FOLDS, *(len(np.unique(groups[train_labels == c])) for c in np.unique(train_labels)))
+    folds = folds_of(train_labels, train_groups)
     if folds < 2:
         return FALLBACK_STRENGTH
     splits = _group_folds(train_labels, groups, folds, seed)
-    right = [_right(train_features, train_labels, splits, strength) for strength in STRENGTHS]
-    return STRENGTHS[int(np.argmax(right))]
+    right = [_right(fit, train_features, train_labels, splits, strength) for strength in strengths]
+    return strengths[int(np.argmax(right))]
+
+
+def folds_of(train_labels: np.ndarray, train_groups: tuple[str, ...]) -> int:
+    """Of cross-validation, whole groups: as many as the rarest class has groups, at most 5."""
+    groups = np.array(train_groups)
+    return min(MOST_FOLDS, *(len(np.unique(groups[train_labels == c])) for c in np.unique(train_labels)))
 
 
 def fitted_logits(
@@ -122,12 +136,16 @@ def _group_folds(
 
 
 def _right(
-    features: np.ndarray, labels: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]], strength: float
+    fit: Fit,
+    features: np.ndarray,
+    labels: np.ndarray,
+    splits: list[tuple[np.ndarray, np.ndarray]],
+    strength: float,
 ) -> int:
     classes = int(labels.max()) + 1
     right = 0
     for train, held in splits:
-        logits = fitted_logits(features[train], labels[train], features[held], strength, classes)
+        logits = fit(features[train], labels[train], features[held], strength, classes)
         right += int((logits.argmax(axis=1) == labels[held]).sum())
     return right
 

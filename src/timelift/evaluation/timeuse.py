@@ -89,7 +89,7 @@ class Reordered:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int, /) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int, /) -> tuple[Tensor, int | Tensor]:
         views, label = self.clips[index]
         return views.index_select(2, self.order(index, views.shape[2])), label
 

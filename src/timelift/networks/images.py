@@ -43,6 +43,7 @@ class _Source:
     std: tuple[float, ...]
     input_size: tuple[int, int, int] | None
     started_from: str
+    drawn: frozenset[str] = frozenset()  # parameters at random, where the others are trained
 
 
 def image_network(
@@ -54,7 +55,8 @@ def image_network(
     """A network on frames (N, in_channels, H, W) -> (N, classes), with `.image_facts`.
 
     name: "timm:NAME", "torchvision:NAME" or "my_file.py:function", a function without arguments that
-        gives the network.
+        gives the network; `mean`, `std`, `input_size` (3, H, W) and `new_parameters` (the names of those that
+        start at random) may be attributes of it.
     classes: other than the weights': the last layer is drawn anew, the rest stays. None: the network's own.
     weights: "pretrained" (packaged or downloaded weights, if there are any), "imagenet" (the same, and an
         error where there are none), a .safetensors or .pt file, or None for a random start.
@@ -90,7 +92,7 @@ def _fitted(name: str, source: _Source, classes: int | None, in_channels: int) -
         input_size=None if source.input_size is None else (in_channels, *source.input_size[1:]),
         started_from=source.started_from,
         classifier=last[0],
-        new_parameters=every_name if random else frozenset(fresh),
+        new_parameters=every_name if random else source.drawn | frozenset(fresh),
         notes=tuple(note for note in notes if note),
     )
     return net
@@ -203,7 +205,10 @@ def _from_file(path: Path, function: str, weights: str | Path | None) -> _Source
         started = _from_weights_file(net, Path(weights))
     size = getattr(net, "input_size", None)
     mean, std = getattr(net, "mean", (0.5,) * 3), getattr(net, "std", (0.5,) * 3)
-    return _Source(net, tuple(mean), tuple(std), size, started)
+    drawn, there = frozenset(getattr(net, "new_parameters", ())), dict(net.named_parameters())
+    if unknown := sorted(drawn - there.keys()):
+        raise UsageError(f"{path}:{function} has no parameter {unknown[0]!r}, which new_parameters names")
+    return _Source(net, tuple(mean), tuple(std), size, started, drawn)
 
 
 def _classes_of(state: dict[str, torch.Tensor], classifier: str) -> int:

@@ -81,12 +81,14 @@ def efficientnet_lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_strictly(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load every tensor and none too many.
+    """Load every tensor and none too many; how often batch norms have counted may be missing.
 
     Raises:
         UsageError: naming the keys that are missing, too many, or of another shape.
     """
     own = net.state_dict()
+    counts = {key: own[key] for key in own if key.endswith("num_batches_tracked")}  # which nothing reads
+    state = counts | state
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{key} {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"
@@ -150,7 +152,8 @@ def fit_channels(net: nn.Module, in_channels: int, input_size: tuple[int, ...] |
     """Make the network take so many channels; a sentence on what became of its weights, or "".
 
     One channel takes the sum over RGB, which answers a grey picture as before; any other number takes the
-    mean over RGB, scaled so that the sum stays (Wang et al. 2016, TSN's cross-modality start). Every
+    mean over RGB, as Wang et al. 2016 start TSN's flow network, but scaled so that the sum over channels
+    stays: the layers behind, with their stored batch norms, get maps of the size that they are used to. Every
     convolution that takes the frames themselves changes: RepVGG's stem has two.
 
     Raises:

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from timelift.records.errors import UsageError
 from timelift.records.fusion import Fusion, fused
 from timelift.records.whole import whole
+
+PREDICTIONS, VALIDATION_PREDICTIONS = (
+    "predictions.npz",
+    "validation.npz",
+)  # of test and val, in a run's folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,19 +23,38 @@ class Predictions:
     views that a video lacks where videos differ in their number.
     """
 
-    videos: tuple[str, ...]  # the manifest's paths
+    videos: tuple[str, ...]  # the manifest's names
     groups: tuple[str, ...]
-    labels: np.ndarray  # (videos,) int64
+    labels: np.ndarray  # (videos,) int64; (videos, classes) of 1 and 0 where a video may show several
     classes: tuple[str, ...]
     clip_logits: np.ndarray
     fusion: Fusion = "mean"  # the recipe's views.fusion
 
     def scores(self) -> np.ndarray:
-        """Video level: (videos, classes), the softmax of its views, fused into one."""
+        """Video level: (videos, classes), the softmax of its views, fused into one.
+
+        Where a video may show several classes, the mean over views of each class's sigmoid.
+        """
+        if self.several:
+            return np.nanmean(sigmoid(self.clip_logits), axis=1)
         return fused(softmax(self.clip_logits), self.fusion)
 
+    @property
+    def several(self) -> bool:
+        """Whether a video may show several classes."""
+        return self.labels.ndim == 2
+
     def correct(self) -> np.ndarray:
-        """Video level: (videos,) float64, 1.0 where the highest score is the label's."""
+        """Video level: (videos,) float64, 1.0 where the highest score is the label's.
+
+        Raises:
+            UsageError: where a video may show several classes: no single answer is right.
+        """
+        if self.several:
+            raise UsageError(
+                "these videos may show several classes, so no answer is simply right or wrong, and nothing "
+                "that rests on it (compare, fuse, use of time) judges them; see mean average precision"
+            )
         return (self.scores().argmax(axis=1) == self.labels).astype(np.float64)
 
 
@@ -38,6 +63,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Of every number, in float64."""
+    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -700, 700)))
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:

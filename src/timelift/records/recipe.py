@@ -16,17 +16,28 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """`frames` frames, every `stride`-th, short side resized to `short_side`, cropped to `size` pixels."""
+    """`frames` frames, every `stride`-th, short side resized to `short_side`, cropped to `size` pixels.
+
+    Of optical flow each frame is a field, or `stack` fields in a row: 2 * stack channels for the network.
+    """
 
     frames: int = 8
     stride: int = 4
     short_side: int = 128
     size: int = 112
-    channels: Literal[1, 3] = 3  # grey or RGB
+    channels: Literal[1, 2, 3] = 3  # grey, optical flow (u, v) or RGB
+    cache: Literal["exact", "jpeg"] = "exact"  # jpeg: a sixth of the disk, pixels off by about 1 of 255
     mean: tuple[float, ...] | None = None  # on the 0..1 scale; None: the image network's own
     std: tuple[float, ...] | None = None  # 1/255 with mean 0 gives raw 0..255 pixels
+    stack: int = 1  # flow fields a frame (Simonyan and Zisserman 2014)
+    subtract_mean_flow: bool = False  # from each field, its mean vector (the same)
 
     __pydantic_config__ = _STRICT
+
+    @property
+    def in_channels(self) -> int:
+        """What the network takes a frame."""
+        return self.channels * self.stack
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,10 @@ class Optimisation:
     validate_every: int = 1  # epochs between validations; the last epoch is always validated
     batch_size: int = 8  # clips a step and process
     reshuffle: Literal["epoch", "step"] = "epoch"  # step: batches are drawn anew, and do not part an epoch
+    sampling: Literal["all", "balanced"] = "all"  # of an epoch: every clip once; or every class as often
+    class_weights: Literal["none", "balanced"] = (
+        "none"  # balanced: a clip's loss counts 1 / clips of its class
+    )
     accumulate: int = 1  # batches an optimiser step
     freeze_lifted_steps: int = 0  # optimiser steps until the group thaws
     freeze_kept_steps: int = 0
@@ -119,15 +134,30 @@ def parse_recipe(data: dict) -> Recipe:
     """A recipe from nested plain values; what is not said keeps its default.
 
     Raises:
-        UsageError: for an unknown key or a value of the wrong kind, naming it.
+        UsageError: for an unknown key or a value of the wrong kind, naming it; for what only flow or RGB has.
     """
     try:
-        return _ADAPTER.validate_python(data)
+        return _checked(_ADAPTER.validate_python(data))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         came = "" if first["type"] == "unexpected_keyword_argument" else f" (got {first['input']!r})"
         raise UsageError(f"recipe: {place}: {first['msg']}{came}") from error
+
+
+def _checked(recipe: Recipe) -> Recipe:
+    clip, is_flow = recipe.clip, recipe.clip.channels == 2
+    if clip.stack < 1 or (clip.stack > 1 and not is_flow):
+        raise UsageError(f"recipe: clip.stack is {clip.stack}: 1, or more of optical flow (clip.channels=2)")
+    if clip.subtract_mean_flow and not is_flow:
+        raise UsageError("recipe: clip.subtract_mean_flow is of optical flow only (clip.channels=2)")
+    if is_flow and clip.cache == "jpeg":
+        raise UsageError("recipe: clip.cache is jpeg: flow is stored as JPEG already, take exact")
+    if is_flow and recipe.augmentation.pca_noise:
+        raise UsageError(
+            "recipe: augmentation.pca_noise changes colours, and optical flow has none: set it to 0"
+        )
+    return recipe
 
 
 def recipe_to_dict(recipe: Recipe) -> dict:

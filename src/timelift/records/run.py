@@ -9,6 +9,8 @@ from typing import Literal
 from timelift.records.recipe import Recipe, parse_recipe, recipe_to_dict
 from timelift.records.whole import write_text_whole
 
+WAITING = "waiting for data"  # among a run's seconds: a part of those of training
+
 RunState = Literal["new", "running", "done", "failed", "stopped"]  # stopped: not run, by early stop
 
 
@@ -28,12 +30,21 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)  # "acc/top1/video" -> fraction
     versions: dict[str, str] = field(default_factory=dict)
     hardware: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)  # "train", "evaluate"
+    seconds: dict[str, float] = field(
+        default_factory=dict
+    )  # "train", "evaluate", and WAITING, a part of "train"
     notes: tuple[str, ...] = ()  # anything a reader of the report must know
     multiply_adds: int | None = None  # of one clip; None: not counted
     order_digest: str = ""  # of the first epoch's order of the training clips; "" where none was recorded
     start_digest: str = ""  # of all weights before training; "" where none was recorded
     latency: float | None = None  # seconds for one clip, batch 1, eval, on `hardware`; None: not measured
+
+    @property
+    def share_waiting(self) -> float | None:
+        """The part of the training time in which no clips were there; None where it was not recorded."""
+        if WAITING not in self.seconds or not self.seconds.get("train"):
+            return None
+        return self.seconds[WAITING] / self.seconds["train"]
 
 
 def write_run(run: Run, folder: Path) -> None:

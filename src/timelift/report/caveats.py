@@ -11,9 +11,13 @@ from timelift.records import Run
 from timelift.report.words import listed, percent, plural
 
 
-def caveats(table: StudyTable, study: Study, runs: Sequence[Run]) -> list[str]:
-    """One or two sentences each, the widest reaching first; only what holds for this study."""
+def caveats(table: StudyTable, study: Study, runs: Sequence[Run], leaks: str = "") -> list[str]:
+    """One or two sentences each, the widest reaching first; only what holds for this study.
+
+    leaks: the note that groups or copies stand on two sides of the split; empty if none do.
+    """
     found = [
+        f"{leaks[:1].upper()}{leaks[1:]}." if leaks else "",
         _unfinished(table),
         _videos(table, runs),
         _recipe(study),

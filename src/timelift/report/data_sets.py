@@ -28,24 +28,29 @@ class DataSetsFiles:
     markdown: Path
 
 
-def write_data_sets(over: OverDataSets, studies: Sequence[Path], output: Path) -> DataSetsFiles:
+def write_data_sets(
+    over: OverDataSets, studies: Sequence[Path], output: Path, named: tuple[tuple[str, str], ...] = ()
+) -> DataSetsFiles:
     """Write report.html, report.csv and report.md into `output`, each whole or not at all.
 
-    studies: the folders of the data sets' studies, in their order.
+    studies: the folders of the data sets' studies, in their order. named: names of rows, and what they are.
     """
     output.mkdir(parents=True, exist_ok=True)
     files = DataSetsFiles(*(output / f"report.{ending}" for ending in ("html", "csv", "md")))
-    write_text_whole(files.html, data_sets_page(over, studies, output))
+    write_text_whole(files.html, data_sets_page(over, studies, output, named))
     write_text_whole(files.csv, data_sets_csv(over))
     write_text_whole(files.markdown, data_sets_markdown(over))
     return files
 
 
-def data_sets_page(over: OverDataSets, studies: Sequence[Path], output: Path) -> str:
+def data_sets_page(
+    over: OverDataSets, studies: Sequence[Path], output: Path, named: tuple[tuple[str, str], ...] = ()
+) -> str:
     """The HTML; links in it are relative to `output`."""
     from markupsafe import Markup
 
-    names = words.short_names([row.variant for row in over.rows])
+    given = [name for name, _ in named]
+    names = words.short_names([row.variant for row in over.rows], given)
     pictures = None
     if over.ranking is not None:
         ranked = Ranked(tuple(row.variant for row in over.rows), over.ranking)
@@ -56,7 +61,8 @@ def data_sets_page(over: OverDataSets, studies: Sequence[Path], output: Path) ->
         "data_sets.html",
         names,
         over=over,
-        network=words.shared_network(list(names)),
+        named=named,
+        network=words.shared_network(list(names), given),
         headline=data_sets_headline(over),
         estimators=ESTIMATORS,
         ranks_sentence=ranks_sentence(over),

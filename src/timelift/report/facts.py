@@ -176,7 +176,7 @@ def _class_row(name: str, videos: Sequence[Video], splits: tuple[str, ...]) -> C
     return ClassRow(
         name=name,
         videos=tuple(map(len, parts)),
-        groups=tuple(len({video.group or video.path for video in part}) for part in parts),
+        groups=tuple(len({video.group or video.name for video in part}) for part in parts),
     )
 
 

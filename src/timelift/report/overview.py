@@ -14,6 +14,7 @@ from timelift.comparison.summary import (
 )
 from timelift.records.whole import write_text_whole
 from timelift.report import curve_figures, curves, drawing, facts, words
+from timelift.report.data_notes import names_markdown, notes_markdown, shown_notes
 from timelift.report.page import ReportFiles, report_files
 from timelift.report.run_list import RunLine, runs_csv
 from timelift.report.template import render
@@ -26,18 +27,22 @@ def write_overview(
     study: Study,
     classes: int,
     lines: Sequence[Sequence[RunLine]] | None = None,
+    data_notes: Sequence[str] = (),
 ) -> ReportFiles:
     """Write report.html, .csv, .md and .tex and runs.csv into the study's folder.
 
     pages: of the conditions, in the order of the tables. classes: how many, for the number of videos.
     lines: every run of each condition, with links from the study's folder; None: no list of runs.
+    data_notes: what was done to the videos before the first run.
     """
     folder = Path(study_folder)
     files = report_files(folder)
     tables, lines = tuple(tables), lines or [()] * len(tables)
-    write_text_whole(files.html, overview(folder, tables, pages, study, classes, lines))
+    write_text_whole(files.html, overview(folder, tables, pages, study, classes, lines, data_notes))
     write_text_whole(files.csv, summary_csv(tables))
-    write_text_whole(files.markdown, summary_markdown(tables))
+    write_text_whole(
+        files.markdown, summary_markdown(tables) + names_markdown(study) + notes_markdown(data_notes)
+    )
     write_text_whole(files.latex, summary_latex(tables))
     write_text_whole(files.runs, runs_csv(line for of in lines for line in of))
     return files
@@ -50,10 +55,11 @@ def overview(
     study: Study,
     classes: int,
     lines: Sequence[Sequence[RunLine]],
+    data_notes: Sequence[str] = (),
 ) -> str:
     """The HTML; links in it are relative to `folder`."""
     rows = rows_by_variant(tables)
-    names = words.short_names(list(rows))
+    names = words.short_names(list(rows), words.given_names(study))
     groups: dict[str, list[AtCondition]] = {}
     for one in tables:
         groups.setdefault(", ".join(f"{key}={value}" for key, value in one.condition.fields), []).append(one)
@@ -79,6 +85,7 @@ def overview(
         ],
         source=study.published.source if study.published else "",
         several=True,
+        data_notes=shown_notes(data_notes),
         study_file=file.read_text(encoding="utf-8") if file.is_file() else "",
     )
 

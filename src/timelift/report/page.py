@@ -16,6 +16,7 @@ from timelift.records.whole import write_text_whole
 from timelift.report import cost_figure, curve_figures, curves, drawing, facts, figures, pairs_figure, words
 from timelift.report.caveats import caveats
 from timelift.report.costs import cost_points, numbered
+from timelift.report.data_notes import leaks_of, names_markdown, notes_markdown, shown_notes
 from timelift.report.pairs import paired_differences
 from timelift.report.run_list import RunLine, by_variant, cells_of, run_lines, runs_csv, tried
 from timelift.report.statistics import statistics
@@ -74,7 +75,7 @@ def write_report(
     html = page(folder, table, study, runs, predictions, manifest, data_notes, lines, chosen)
     write_text_whole(files.html, html)
     write_text_whole(files.csv, to_csv(table))
-    write_text_whole(files.markdown, to_markdown(table))
+    write_text_whole(files.markdown, to_markdown(table) + names_markdown(study) + notes_markdown(data_notes))
     write_text_whole(files.latex, to_latex(table))
     write_text_whole(files.runs, runs_csv(lines))
     return files
@@ -100,23 +101,26 @@ def page(
     """The HTML of the page; links in it are those of the lines."""
     answers = {(run.variant, run.seed): p for (run, _), p in zip(runs, predictions, strict=True)}
     records = [run for run, _ in runs]
-    names = words.short_names([row.variant for row in table.rows])
+    given = words.given_names(study)
+    names = words.short_names([row.variant for row in table.rows], given)
     return render(
         "page.html",
         names,
         table=table,
         study=study,
-        network=words.shared_network(list(names)),
+        network=words.shared_network(list(names), given),
         one_start=_one_start(table),
         headline=words.sentences(table.headline),
-        caveats=caveats(table, study, records),
+        caveats=caveats(table, study, records, leaks_of(data_notes)),
         judged=[row for row in table.rows if row.difference is not None],
         **_pictures(table, names, runs),
         **_classes(table, answers),
         **statistics(table, names),
         time=facts.time_rows(table, records),
         data=None if manifest is None else facts.data_facts(manifest),
-        data_notes=data_notes,
+        data_notes=shown_notes(data_notes),
+        all_fine=not any(note.startswith("bad_videos") for note in data_notes),
+        leaks=leaks_of(data_notes),
         policy=POLICIES[study.bad_videos],
         settings=facts.settings(records),
         **_surroundings(records),

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from timelift.comparison.study import LINEAR_PROBE
+from timelift.comparison.study import LINEAR_PROBE, Study
 
 MINUS = "−"
 NOTHING = "–"  # what stands where there is no number
@@ -77,21 +77,27 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=\d)", MINUS, text).replace(" %", "\u00a0%")
 
 
-def short_names(variants: Sequence[str]) -> dict[str, str]:
+def short_names(variants: Sequence[str], given: Collection[str] = ()) -> dict[str, str]:
     """Variant -> its text without the network, where all that are lifted share one network.
 
-    A variant that is only a network, or "linear probe", keeps its text.
+    A variant that is only a network, "linear probe", and the names that were given keep their text.
     """
-    heads = {name: _network(name) for name in variants if _network(name) != name and name != LINEAR_PROBE}
+    whole = {LINEAR_PROBE, *given}
+    heads = {name: _network(name) for name in variants if _network(name) != name and name not in whole}
     if len(set(heads.values())) != 1:
         return {name: name for name in variants}
     return {name: name[len(heads[name]) :].strip() if name in heads else name for name in variants}
 
 
-def shared_network(variants: Sequence[str]) -> str:
+def shared_network(variants: Sequence[str], given: Collection[str] = ()) -> str:
     """The network that `short_names` left out; empty if it left out none."""
-    short = short_names(variants)
+    short = short_names(variants, given)
     return next((_network(name) for name in variants if short[name] != name), "")
+
+
+def given_names(study: Study) -> tuple[str, ...]:
+    """The rows of a study that have names of their own: named variants, and fusions."""
+    return (*(name for name, _ in study.names), *(row.name for row in study.fused))
 
 
 def _network(variant: str) -> str:

@@ -1,16 +1,17 @@
 """From what the user gave to the videos that every run sees: found, scanned once, judged once, split once."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from timelift.data.layouts import read_dataset
+from timelift.data.leaks import check_leaks, leak_notes, look_alikes, look_notes
 from timelift.data.scan import scan, usable
-from timelift.data.split import check_leaks, split, with_validation
-from timelift.records import DataError, Manifest, Video
+from timelift.data.scan_journal import journal_of
+from timelift.data.split import split, with_validation
+from timelift.records import DataError, Manifest, UsageError, Video
 from timelift.records.video import read_manifest, write_manifest
 
 Policy = Literal["error", "exclude", "keep-readable"]
@@ -39,9 +40,38 @@ def scanned(
         say(f"ignored {len(found.ignored)} file(s) that are no videos, the first: {found.ignored[0]}")
     manifest = found.manifest
     if any(video.status == "unscanned" for video in manifest.videos):
-        manifest = scan(manifest, progress=progress)
-    write_manifest(manifest, kept_as)
+        with journal_of(kept_as) as journal:
+            manifest = scan(manifest, progress=progress, journal=journal)
+            write_manifest(manifest, kept_as)
+        for path, (_, reason) in sorted(journal.quarantine.items()):
+            say(f"in quarantine: {path}: {reason}")
+    else:
+        write_manifest(manifest, kept_as)
     return read_manifest(kept_as)
+
+
+def check_same_source(source: Path, kept: Path, official_list: int) -> None:
+    """Refuse to go on in a folder that was begun with other videos, labels, splits or groups.
+
+    kept: the scanned manifest in that folder, if it got so far.
+
+    Raises:
+        UsageError: naming the folder.
+    """
+    if not kept.is_file():
+        return
+    now = read_dataset(source, official_list=official_list).manifest
+    if _rows(now) != _rows(read_manifest(kept)):
+        raise UsageError(
+            f"{kept.parent} was begun with other videos, labels, splits or groups than {source} has: "
+            "give another --output"
+        )
+
+
+def _rows(manifest: Manifest) -> set[tuple]:
+    return {
+        (manifest.full_path(v).resolve(), v.start, v.end, v.label, v.split, v.group) for v in manifest.videos
+    }
 
 
 def prepared(
@@ -50,6 +80,7 @@ def prepared(
     policy: Policy,
     select_by_validation: bool,
     keep_validation: bool = False,
+    allow_leaks: bool = False,
     seed: int = 0,
 ) -> PreparedData:
     """Judge and split a scanned manifest: the same answer for every variant and every run.
@@ -59,9 +90,14 @@ def prepared(
     Raises:
         DataError: for bad videos under the policy "error", leaks between splits, a class on one side only.
     """
+    _check_classes(manifest)
+    before = len(manifest.videos)
     manifest, judged = usable(manifest, policy)
-    notes = [*judged]
+    notes = [*_left_out(policy, before, len(manifest.videos), len(judged)), *judged]
     there = {video.split for video in manifest.videos}
+    if there > {""}:
+        aside = len(manifest.of_split("").videos)
+        notes.append(f"{aside} of {len(manifest.videos)} videos take no part: they are in no split")
     if there == {""}:
         manifest = split(manifest, seed=seed)
         notes.append(f"the data came without splits: made train, val and test by group, seed {seed}")
@@ -72,7 +108,8 @@ def prepared(
         raise DataError(
             f"the videos are of the split(s) {', '.join(sorted(map(repr, there)))}: wanted train and test"
         )
-    check_leaks(manifest)
+    notes += leak_notes(manifest, check_leaks(manifest, allow=allow_leaks))
+    notes += look_notes(look_alikes(manifest))
     selection = "validation" if select_by_validation else "last epoch: as the study says"
     keep_validation = keep_validation or select_by_validation
     if keep_validation and not any(v.split == "val" for v in manifest.videos):
@@ -85,14 +122,44 @@ def prepared(
     return PreparedData(_both_sides(manifest), selection, tuple(notes))
 
 
+def _left_out(policy: Policy, before: int, after: int, bad: int) -> list[str]:
+    if not bad:
+        return []
+    return [
+        f"bad_videos = {policy!r}: {before - after} of {before} videos left out, the same for every variant "
+        f"and run; {bad - before + after} kept although not as they should be"
+    ]
+
+
 def _renamed(video: Video, old: str, new: str) -> Video:
     return dataclasses.replace(video, split=new) if video.split == old else video
 
 
 def _both_sides(manifest: Manifest) -> Manifest:
+    """The manifest, if train and test have every class that there is."""
+    shown = _shown(manifest)
     for side in ("train", "test"):
-        counts = Counter(video.label for video in manifest.videos if video.split == side)
-        empty = [name for name in manifest.classes if not counts[name]]
+        empty = [name for name in manifest.classes if name not in shown.get(side, ())]
         if empty:
             raise DataError(f"class {empty[0]!r} has no {side} video: give it one, or leave the class out")
     return manifest
+
+
+def _check_classes(manifest: Manifest) -> None:
+    """Where there are training videos, no other split has a class that they lack."""
+    shown = _shown(manifest)
+    for side in ("val", "test"):
+        unknown = sorted(shown.get(side, set()) - shown.get("train", shown.get(side, set())))
+        if unknown:
+            raise DataError(
+                f"{', '.join(map(repr, unknown))} in {side}, but not in train: no network can learn a class "
+                "that it never sees. Mend the names, or leave these videos out"
+            )
+
+
+def _shown(manifest: Manifest) -> dict[str, set[str]]:
+    """Split -> the classes of its videos."""
+    shown: dict[str, set[str]] = {}
+    for video in manifest.videos:
+        shown.setdefault(video.split, set()).update(manifest.names_of(video))
+    return shown

@@ -26,6 +26,21 @@ def tables_of(folders: Sequence[Path]) -> list[tuple[str, StudyTable]]:
     return [(name, _table(one)) for name, (_, one) in zip(called, found, strict=True)]
 
 
+def names_of(folders: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+    """The names of rows in all the studies, and what they stand for.
+
+    Raises:
+        UsageError: for a name that stands for one variant in one study and for another in the next.
+    """
+    found: dict[str, tuple[str, Path]] = {}
+    for folder in folders:
+        for name, text in parse_study(Path(folder) / "study.toml").names:
+            there, where = found.setdefault(name, (text, folder))
+            if there != text:
+                raise UsageError(f"{name!r} is {there!r} in {where} and {text!r} in {folder}: no one variant")
+    return tuple((name, text) for name, (text, _) in found.items())
+
+
 def _one_condition(folder: Path) -> Finished:
     found = finished(folder)
     conditions = parse_study(folder / "study.toml").conditions

@@ -100,10 +100,10 @@ def _decoding(study: Study, data: PreparedData) -> tuple[int, float]:
         v for v in seen_videos(study, data).videos if not cache_path(default_folder(), v, clip).is_file()
     ]
     first = data.manifest.with_videos(
-        {v.path: v for c in study.conditions for v in timed_videos(study, data, c).videos}.values()
+        {v.name: v for c in study.conditions for v in timed_videos(study, data, c).videos}.values()
     )
-    paths = {video.path for video in missing}
-    now = sum(video.path in paths for video in first.videos)
+    paths = {video.name for video in missing}
+    now = sum(video.name in paths for video in first.videos)
     began = time.monotonic()
     open_frames(first, clip)
     seconds = time.monotonic() - began
@@ -169,7 +169,7 @@ def _cost(manifest: Manifest, recipe: Recipe, timed: Timed, seconds: float | Non
     return _Cost(
         steps=budget.steps,
         step=timed.step,
-        tried=trained + val * timed.video,
+        tried=trained,
         judged=trained + test * timed.video,
         disordered=3 * test * timed.video,
     )

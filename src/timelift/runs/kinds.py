@@ -27,7 +27,8 @@ def kind_of(study: Study, condition: Condition, variant: str, choice: Point) -> 
     training = dataclasses.replace(
         recipe.training, learning_rate=1e-12, schedule="constant", early_stopping_patience=0, ema=0.0
     )
-    return Kind(str(condition), filled(variant, choice), dataclasses.replace(recipe, training=training))
+    text = filled(study.text_of(variant), choice)
+    return Kind(str(condition), text, dataclasses.replace(recipe, training=training))
 
 
 def kinds_of(study: Study) -> Iterator[tuple[Condition, Kind]]:

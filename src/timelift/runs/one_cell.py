@@ -28,12 +28,12 @@ SCANNED = "data.csv"  # the scanned manifest in a study's or run's folder
 
 def study_data(study: Study, folder: Path) -> PreparedData:
     """The study's videos, judged and split: the same answer in every process."""
-    chooses = any(len(study.grid.choices(v, c)) > 1 for v in study.variants for c in study.conditions)
     data = prepared(
         read_manifest(folder / SCANNED),
         policy=study.bad_videos,
+        allow_leaks=study.allow_leaks,
         select_by_validation=study.selection == "validation",
-        keep_validation=chooses or study.validation_videos is not None or study.early_stop is not None,
+        keep_validation=study.holds_validation,
     )
     data = _fewer(data, "val", study.validation_videos, "validated on")
     return _fewer(data, "test", study.test_videos, "judged on")
@@ -65,12 +65,12 @@ def seen_videos(study: Study, data: PreparedData) -> Manifest:
     """The videos that some run of the study sees."""
     seeds = [*range(study.seeds), *range(FIRST_SEED, FIRST_SEED + study.grid.runs)]
     seen = {
-        video.path
+        video.name
         for condition in study.conditions
         for seed in seeds
         for video in own_videos(study.at(condition), data, seed).videos
     }
-    return data.manifest.with_videos(video for video in data.manifest.videos if video.path in seen)
+    return data.manifest.with_videos(video for video in data.manifest.videos if video.name in seen)
 
 
 def study_frames(
@@ -129,7 +129,7 @@ def run_task(
     here = study.at(_condition(place, study))
     manifest = own_videos(here, data, place.seed)
     cell = Cell(
-        variant=place.variant,
+        variant=study.text_of(place.variant),
         seed=place.seed,
         recipe=here.recipe,
         data=dataclasses.replace(data, manifest=manifest),
@@ -140,7 +140,7 @@ def run_task(
         time_check=study.time_runs is None or place.seed < study.time_runs,
     )
     if place.variant == LINEAR_PROBE:
-        network = probed_network(study.variants)
+        network = probed_network(study.texts)
         if network is None:
             raise UsageError("linear_probe: none of the variants starts from pretrained image weights")
         return probe_one(cell, network, task.folder)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from timelift.data.transforms import centre_crop
+from timelift.data import flow_vectors
+from timelift.data.transforms import centre_crop, readied
 from timelift.records import ClipFormat, UsageError
 
 
@@ -37,21 +38,27 @@ class ClipTransform:
 
     def __call__(self, frames: np.ndarray) -> Tensor:
         """The centre crop, normalised."""
-        cropped = np.ascontiguousarray(centre_crop(frames, self.clip.size))
-        return self.normalise(torch.from_numpy(cropped).permute(3, 0, 1, 2).unsqueeze(0))
+        cropped = centre_crop(readied(frames, self.clip), self.clip.size)
+        clip = np.ascontiguousarray(flow_vectors.stacked(cropped, self.clip.stack))  # (T, size, size, C)
+        return self.normalise(torch.from_numpy(clip).permute(3, 0, 1, 2).unsqueeze(0))
 
 
 def with_pixels_of(clip: ClipFormat, image_facts: Any) -> ClipFormat:
     """The clip format with the image network's own mean and std where the recipe says none.
 
+    The mean of optical flow is no motion, whatever the network's; its std is the network's, averaged over
+    RGB: the spread that the first layer's adapted weights are used to (as Wang et al. 2016).
+
     Raises:
         UsageError: if mean or std are not one number a channel.
     """
-    middle: tuple[float, ...] = (0.5,) * clip.channels
-    mean = clip.mean if clip.mean is not None else getattr(image_facts, "mean", middle)
+    middle: tuple[float, ...] = (0.5,) * clip.in_channels
+    still = (flow_vectors.ZERO / 255,)
+    own = still if clip.channels == flow_vectors.CHANNELS else getattr(image_facts, "mean", middle)
+    mean = clip.mean if clip.mean is not None else own
     std = clip.std if clip.std is not None else getattr(image_facts, "std", middle)
     for name, values in (("mean", mean), ("std", std)):
-        if len(values) not in {1, int(clip.channels)}:
+        if len(values) not in {1, int(clip.channels), clip.in_channels}:
             raise UsageError(f"recipe: clip.{name} has {len(values)} numbers for {clip.channels} channel(s)")
-    spread = [tuple(v) * (clip.channels if len(v) == 1 else 1) for v in (mean, std)]
+    spread = [tuple(v) * (clip.in_channels // len(v)) for v in (mean, std)]
     return dataclasses.replace(clip, mean=spread[0], std=spread[1])

@@ -48,7 +48,7 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
     """
     started = time.perf_counter()
     variant = parse_variant(network)
-    image = build_image(variant, None, cell.recipe.clip.channels).to(cell.device).eval()
+    image = build_image(variant, None, cell.recipe.clip.in_channels).to(cell.device).eval()
     facts = facts_of(image)
     clip = with_pixels_of(cell.recipe.clip, facts)
     recipe = dataclasses.replace(cell.recipe, clip=clip)
@@ -67,12 +67,12 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
         rows["train"],
         labels["train"],
         rows["test"],
-        train_groups=tuple(video.group or video.path for video in train.videos),
+        train_groups=tuple(video.group or video.name for video in train.videos),
         seed=0,
         classes=len(manifest.classes),
     )
     predictions = Predictions(
-        videos=tuple(video.path for video in test.videos),
+        videos=tuple(video.name for video in test.videos),
         groups=tuple(video.group for video in test.videos),
         labels=labels["test"],
         classes=manifest.classes,
@@ -92,10 +92,10 @@ def probe_one(cell: Cell, network: str, folder: Path) -> Run:
         versions=versions(),
         hardware=hardware(cell.device),
         seconds={"train": time.perf_counter() - started},
-        multiply_adds=multiply_adds(OnFrames(image), (clip.channels, clip.frames, clip.size, clip.size)),
+        multiply_adds=multiply_adds(OnFrames(image), (clip.in_channels, clip.frames, clip.size, clip.size)),
         notes=("deterministic: its spread over runs is that of the training videos",),
     )
-    store_run(run, predictions, folder)
+    store_run(run, predictions, folder, None)
     return run
 
 

@@ -13,10 +13,18 @@ from timelift.records.whole import whole, write_text_whole
 from timelift.runs.pixels import ClipTransform, Normalise
 from timelift.variants import Variant, build_variant, parse_variant
 
+_STARTS = ("weights", "encoder")  # a system's options that name files to start from
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 
 
-def save(model: nn.Module, variant: str, classes: tuple[str, ...], clip: ClipFormat, folder: Path) -> None:
+def save(
+    model: nn.Module,
+    variant: str,
+    classes: tuple[str, ...],
+    clip: ClipFormat,
+    folder: Path,
+    several_labels: bool = False,
+) -> None:
     """Write what `load` needs: weights.safetensors and model.json, each whole or not at all.
 
     clip: with its mean and std resolved.
@@ -28,7 +36,9 @@ def save(model: nn.Module, variant: str, classes: tuple[str, ...], clip: ClipFor
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole(folder / WEIGHTS) as partial:
         save_file(_without_sharing(tensors), partial)
-    told = {"variant": variant, "classes": list(classes), "clip": dataclasses.asdict(clip)}
+    told: dict[str, object] = {"variant": variant, "classes": list(classes), "clip": dataclasses.asdict(clip)}
+    if several_labels:
+        told["several_labels"] = True
     write_text_whole(folder / MODEL, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -47,11 +57,11 @@ def load(folder: Path | str) -> VideoModel:
         )
     told = json.loads((folder / MODEL).read_text(encoding="utf-8"))
     clip = parse_recipe({"clip": told["clip"]}).clip
-    model = build_variant(
-        untrained(parse_variant(told["variant"])), len(told["classes"]), clip.channels, clip.frames, clip.size
-    )
+    variant = untrained(parse_variant(told["variant"]))
+    model = build_variant(variant, len(told["classes"]), clip.in_channels, clip.frames, clip.size)
     model.load_state_dict(load_file(folder / WEIGHTS))
     model.classes = tuple(told["classes"])
+    model.several_labels = told.get("several_labels", False)
     model.transform = ClipTransform(clip, Normalise(clip.mean, clip.std))  # type: ignore[arg-type]
     return model.eval()
 
@@ -59,7 +69,7 @@ def load(folder: Path | str) -> VideoModel:
 def untrained(variant: Variant) -> Variant:
     """The same network from random weights, for its own to be loaded into."""
     if variant.is_system or ".py:" in variant.network:
-        return dataclasses.replace(variant, options=tuple(o for o in variant.options if o[0] != "weights"))
+        return dataclasses.replace(variant, options=tuple(o for o in variant.options if o[0] not in _STARTS))
     options = {**dict(variant.options), "weights": None}
     return dataclasses.replace(variant, options=tuple(options.items()))
 

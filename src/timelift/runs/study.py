@@ -11,21 +11,22 @@ import torch
 from timelift.comparison.axes import Condition, filled, placeholders
 from timelift.comparison.gates import gates
 from timelift.comparison.store import Cell as Place
-from timelift.comparison.store import Store
+from timelift.comparison.store import Store, slug
 from timelift.comparison.study import Study, continue_study
 from timelift.comparison.study_file import parse_study, write_study
 from timelift.records import DataError, Predictions, Run
-from timelift.records.predictions import read_predictions
+from timelift.records.predictions import PREDICTIONS, read_predictions
 from timelift.records.run import read_run
 from timelift.runs.budgets import state_budgets, without_budget
 from timelift.runs.data import scanned
 from timelift.runs.early_stop import check_early_stop, open_rounds
+from timelift.runs.fused_rows import check_fused_rows, fused_seeds
 from timelift.runs.one_cell import SCANNED, study_data, study_frames
 from timelift.runs.probe_one import probed_network
 from timelift.runs.select_one import add_selection_runs
 from timelift.runs.timed import time_all
 from timelift.runs.workers import WorkerDied, run_workers
-from timelift.variants import parse_variant
+from timelift.variants import Variant, parse_variant
 
 Bar = Callable[..., None]
 Watch = Callable[[Store], None]
@@ -33,7 +34,10 @@ Watch = Callable[[Store], None]
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """What a study holds by now at one condition: finished runs with their files, and failed cells."""
+    """What a study holds by now at one condition: finished runs with their files, and failed cells.
+
+    Fused rows are among the runs; their folders are names, and hold nothing.
+    """
 
     condition: Condition
     study: Study  # at this condition
@@ -47,11 +51,12 @@ class Finished:
 
     @property
     def timed(self) -> tuple[tuple[Run, ...], tuple[Path, ...]]:
-        """The runs, with their folders, whose times are judged: those of variants that were not stopped."""
+        """The runs, with their folders, whose times are judged: trained, and of variants not stopped."""
+        left_out = {*self.stopped, *(row.name for row in self.study.fused)}
         kept = [
             (run, folder)
             for run, folder in zip(self.runs, self.folders, strict=True)
-            if run.variant not in self.stopped
+            if run.variant not in left_out
         ]
         return tuple(run for run, _ in kept), tuple(folder for _, folder in kept)
 
@@ -64,25 +69,46 @@ def resolved(study: Study) -> Study:
     """
     names = {text: _canonical(study, text) for text in study.variants}
     variants = tuple(dict.fromkeys(names.values()))
-    probe = study.linear_probe and probed_network(variants) is not None
+    probe = study.linear_probe and probed_network(study.texts) is not None
     baseline = names.get(study.baseline or "", variants[0])
     grid = dataclasses.replace(
         study.grid, of=tuple((names[name], where, axes) for name, where, axes in study.grid.of)
     )
     published = study.published and study.published.renamed(names)
+    fused = tuple(row.renamed(names) for row in study.fused)
     return dataclasses.replace(
-        study, variants=variants, baseline=baseline, linear_probe=probe, grid=grid, published=published
+        study,
+        variants=variants,
+        baseline=baseline,
+        linear_probe=probe,
+        grid=grid,
+        fused=fused,
+        published=published,
     )
 
 
 def _canonical(study: Study, variant: str) -> str:
-    """The variant in canonical words; one with choices of its own as typed, every choice having been read."""
-    if not placeholders(variant):
-        return str(parse_variant(variant))
+    """The variant in canonical words; a name, and one with choices of its own, as typed.
+
+    Whatever will be built is read, every choice of it.
+    """
+    text, named = study.text_of(variant), variant in dict(study.names)
+    if not placeholders(text):
+        canonical = str(_checked(text))
+        return variant if named else canonical
     for condition in study.conditions:
         for choice in study.grid.choices(variant, condition):
-            parse_variant(filled(variant, choice))
-    return " ".join(variant.split())
+            _checked(filled(text, choice))
+    return variant if named else " ".join(variant.split())
+
+
+def _checked(text: str) -> Variant:
+    """The variant, if a file of the user's that it names is there."""
+    variant = parse_variant(text)
+    file, _, _ = variant.network.rpartition(":")
+    if file.endswith(".py") and not Path(file).is_file():
+        raise DataError(f"{text!r}: there is no file {file} (paths are relative to where you are)")
+    return variant
 
 
 def open_study(study: Study, folder: Path) -> Study:
@@ -116,6 +142,7 @@ def prepare_study(
     )
     data = study_data(study, folder)
     check_early_stop(study, data)
+    check_fused_rows(study, data)
     for note in data.notes:
         say(note)
     _, why = study_frames(study, data, progress=decoding)
@@ -190,17 +217,26 @@ def finished(folder: Path) -> tuple[Finished, ...]:
 
 def _finished_at(condition: Condition, study: Study, store: Store, cells: Sequence[Place]) -> Finished:
     own = [cell for cell in cells if cell.condition == str(condition)]
-    folders = tuple(store.run_folder(cell) for cell in own if cell.state == "done")
+    folders = [store.run_folder(cell) for cell in own if cell.state == "done"]
+    runs = [(read_run(path), read_predictions(path / PREDICTIONS)) for path in folders]
+    for row in study.fused:
+        made = fused_seeds(row, runs, folders)
+        runs += made
+        folders += [store.folder / "fused" / slug(f"{condition} {row.name}") / f"{r.seed}" for r, _ in made]
+    stopped = {g.variant: g.why for g in gates(store) if g.stopped and g.condition == str(condition)}
+    stopped |= {
+        row.name: f"as {one}: {stopped[one]}" for row in study.fused for one in row.of if one in stopped
+    }
     return Finished(
         condition=condition,
         study=study.at(condition),
         store=store,
-        runs=tuple(map(read_run, folders)),
-        folders=folders,
-        predictions=tuple(read_predictions(path / "predictions.npz") for path in folders),
+        runs=tuple(run for run, _ in runs),
+        folders=tuple(folders),
+        predictions=tuple(answers for _, answers in runs),
         failed=tuple(cell for cell in own if cell.state == "failed"),
         open=sum(cell.state in ("new", "running") for cell in own),
-        stopped={g.variant: g.why for g in gates(store) if g.stopped and g.condition == str(condition)},
+        stopped=stopped,
     )
 
 

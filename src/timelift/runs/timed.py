@@ -87,8 +87,8 @@ def timed_videos(study: Study, data: PreparedData, condition: Condition) -> Mani
     own = own_videos(here, data, 0)
     batch = here.recipe.training.batch_size * here.recipe.training.accumulate
     train, test = own.of_split("train").videos, own.of_split("test").videos
-    kept = {v.path for v in (*train[:: _every(train, _STEPS * batch)], *test[:: _every(test, _JUDGED)])}
-    return own.with_videos(video for video in own.videos if video.path in kept)
+    kept = {v.name for v in (*train[:: _every(train, _STEPS * batch)], *test[:: _every(test, _JUDGED)])}
+    return own.with_videos(video for video in own.videos if video.name in kept)
 
 
 def _every(videos: tuple, most: int) -> int:
@@ -106,9 +106,9 @@ def time_run(cell: Cell, seconds: float = SECONDS) -> Timed:
             start, step = time.monotonic() - began - training, training / steps
             steps = max(2, min(1000, round(seconds / max(step, 1e-6))))
         test = cell.data.manifest.of_split("test")
-        fitted.judge.accuracy(fitted.model, test)
+        fitted.judge.predictions(fitted.model, test)
         began = time.monotonic()
-        fitted.judge.accuracy(fitted.model, test)
+        fitted.judge.predictions(fitted.model, test)
     return Timed(start, step, (time.monotonic() - began) / len(test.videos))
 
 

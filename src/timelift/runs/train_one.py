@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,20 +13,20 @@ from torch import nn
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import latency, multiply_adds, parameters
-from timelift.evaluation.evaluate import Clips, evaluate
-from timelift.evaluation.metrics import summary, top_k
+from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
+from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
-from timelift.records import Manifest, Predictions, Recipe, Run
-from timelift.records.predictions import write_predictions
-from timelift.records.run import write_run
+from timelift.records import Manifest, Predictions, Recipe, Run, UsageError
+from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, write_predictions
+from timelift.records.run import WAITING, write_run
 from timelift.records.whole import write_text_whole
 from timelift.runs.data import PreparedData
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.saved import save
 from timelift.runs.surroundings import hardware, versions
 from timelift.training.checkpoint import discard_checkpoint
-from timelift.training.distributed import join_processes
+from timelift.training.distributed import Processes, gather, join_processes
 from timelift.training.logs import ProgressEvent
 from timelift.training.loop import train
 from timelift.training.order import epoch_batches
@@ -35,6 +35,8 @@ from timelift.training.starts import paired_start, start_digest
 from timelift.variants import build_variant, parse_variant
 
 VALIDATION = "acc/top1/validation"  # of the chosen weights; a run made for a choice has no other metric
+
+SEVERAL_VALIDATION = "map/validation"  # in its place where a video may show several classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,25 +59,29 @@ def train_one(
 ) -> Run | None:
     """Train, judge and store; an interrupted run goes on from its checkpoint.
 
-    Under torchrun all processes train, and the first one judges and stores: the others get None.
+    Under torchrun all processes train and judge their share, and the first one stores: the others get None.
 
     The seed gives the start of what is drawn at random, the order and the augmentation: the same for every
     variant where shapes agree. The test videos are judged once, after the weights are chosen.
     """
     trained = fit(cell, folder, progress)
-    if not join_processes(cell.device).is_first:
-        return None
+    processes = join_processes(cell.device)
+    judge = dataclasses.replace(trained.judge, share=share_of(processes))
     started = time.perf_counter()
     test = cell.data.manifest.of_split("test")
-    predictions = trained.judge.predictions(trained.model, test)
+    predictions = judge.predictions(trained.model, test)
     metrics = summary(predictions)
-    if cell.time_check:
-        metrics |= trained.judge.time_use(trained.model, test, predictions)
-    metrics |= _validated(trained.result)
+    if cell.time_check and not predictions.several:
+        metrics |= judge.time_use(trained.model, test, predictions)
+    metrics |= _validated(trained.result, SEVERAL_VALIDATION if predictions.several else VALIDATION)
+    validation = trained.validation(judge, cell.data.manifest.of_split("val"))
+    if not processes.is_first:
+        return None
     run = _with_cost(_record(cell, trained, metrics, started), trained.model)
-    save(trained.model, trained.variant, run.classes, run.recipe.clip, folder)
+    several = bool(cell.data.manifest.separator)
+    save(trained.model, trained.variant, run.classes, run.recipe.clip, folder, several)
     write_text_whole(folder / "receipt.txt", f"{trained.model.receipt}\n")
-    store_run(run, predictions, folder)
+    store_run(run, predictions, folder, validation)
     discard_checkpoint(folder)
     return run
 
@@ -84,8 +90,10 @@ def try_one(cell: Cell, folder: Path) -> Run:
     """Train and judge on the validation videos alone, for a choice; weights and predictions are not kept."""
     trained = fit(cell, folder, None)
     started = time.perf_counter()
-    accuracy = trained.judge.accuracy(trained.model, cell.data.manifest.of_split("val"))
-    run = _record(cell, trained, {VALIDATION: accuracy}, started)
+    answers = trained.validation(trained.judge, cell.data.manifest.of_split("val"))
+    if answers is None:
+        raise UsageError("there are no validation videos, by which choices are made: give some")
+    run = _record(cell, trained, {VALIDATION: accuracy_of(answers)}, started)
     write_run(run, folder)
     discard_checkpoint(folder)
     return run
@@ -101,6 +109,14 @@ class Fitted:
     judge: "Judge"
     started_at: str  # hash of the weights before training
     result: TrainResult
+    validated: "Validated"
+
+    def validation(self, judge: "Judge", val: Manifest) -> Predictions | None:
+        """What the chosen weights answer to the validation videos: as heard in training, or asked now."""
+        if not val.videos:
+            return None
+        heard = self.validated.answers_at(self.result.best_epoch) if judge.share.processes == 1 else None
+        return heard or judge.predictions(self.model, val)
 
 
 def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | None) -> Fitted:
@@ -108,13 +124,14 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
     variant = parse_variant(cell.variant)
     manifest, clip = cell.data.manifest, cell.recipe.clip
     with paired_start(cell.seed):
-        model = build_variant(variant, len(manifest.classes), clip.channels, clip.frames, clip.size)
+        model = build_variant(variant, len(manifest.classes), clip.in_channels, clip.frames, clip.size)
     started_at = start_digest(model)
     facts = getattr(model.image_net, "image_facts", None)
     recipe = dataclasses.replace(cell.recipe, clip=with_pixels_of(clip, facts))
     normalise = Normalise(recipe.clip.mean, recipe.clip.std)  # type: ignore[arg-type]
     judge = Judge(recipe, cell.frames, normalise, cell.device)
     val = manifest.of_split("val")
+    validated = Validated(judge, val)
     result = train(
         model,
         TrainClips(manifest.of_split("train"), recipe, cell.seed, cell.frames),
@@ -123,12 +140,20 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
         seed=cell.seed,
         groups=model.parameter_groups(),
         normalise=normalise,
-        validate=(lambda net, epoch: judge.accuracy(net, val)) if val.videos else None,
+        validate=validated if val.videos else None,
         keep_best=cell.data.selection == "validation",
         device=cell.device,
         progress=progress,
+        clip_labels=_labels(manifest.of_split("train")),
     )
-    return Fitted(str(variant), model, recipe, judge, started_at, result)
+    return Fitted(str(variant), model, recipe, judge, started_at, result, validated)
+
+
+def _labels(manifest: Manifest) -> list[int] | None:
+    """One a video; None where a video may show several classes."""
+    if manifest.separator:
+        return None
+    return [manifest.label_index(video) for video in manifest.videos]
 
 
 def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: float) -> Run:
@@ -150,27 +175,36 @@ def _record(cell: Cell, trained: Fitted, metrics: dict[str, float], judging: flo
         metrics=metrics,
         versions=versions(),
         hardware=hardware(cell.device),
-        seconds={"train": result.seconds, "evaluate": time.perf_counter() - judging},
+        seconds={
+            "train": result.seconds,
+            "evaluate": time.perf_counter() - judging,
+            WAITING: result.seconds_waiting,
+        },
         notes=(*cell.notes, *result.notes),
     )
 
 
-def _validated(result: TrainResult) -> dict[str, float]:
+def _validated(result: TrainResult, name: str) -> dict[str, float]:
     """The validation accuracy of the chosen weights, where there are validation videos."""
     accuracy = next(row.validation_accuracy for row in result.history if row.epoch == result.best_epoch)
-    return {} if accuracy is None else {VALIDATION: accuracy}
+    return {} if accuracy is None else {name: accuracy}
 
 
 def _with_cost(run: Run, model: VideoModel) -> Run:
     clip = run.recipe.clip
-    shape = (clip.channels, clip.frames, clip.size, clip.size)
+    shape = (clip.in_channels, clip.frames, clip.size, clip.size)
     return dataclasses.replace(run, multiply_adds=multiply_adds(model, shape), latency=latency(model, shape))
 
 
-def store_run(run: Run, predictions: Predictions, folder: Path) -> None:
-    """Predictions first, run.json last: a folder with run.json is a finished run."""
+def store_run(run: Run, predictions: Predictions, folder: Path, validation: Predictions | None) -> None:
+    """Predictions first, run.json last: a folder with run.json is a finished run.
+
+    validation: of the validation videos by the chosen weights, for what is fitted on them later (`fuse`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    write_predictions(predictions, folder / "predictions.npz")
+    write_predictions(predictions, folder / PREDICTIONS)
+    if validation is not None:
+        write_predictions(validation, folder / VALIDATION_PREDICTIONS)
     write_run(run, folder)
 
 
@@ -183,7 +217,7 @@ def data_digest(manifest: Manifest) -> str:
 def order_digest(train: Manifest, seed: int) -> str:
     """Hash of the first epoch's order of the training videos; other draws follow from the seed, too."""
     (order,) = epoch_batches(len(train.videos), len(train.videos), 1, seed, epoch=1)
-    return hashlib.sha256(repr([train.videos[i].path for i in order]).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([train.videos[i].name for i in order]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,16 +228,12 @@ class Judge:
     frames: FrameSource
     normalise: Normalise
     device: torch.device
+    share: Share = ALONE  # of several processes; all of them must call
 
     def predictions(self, model: nn.Module, manifest: Manifest) -> Predictions:
         """Of every video, once."""
         clips = EvaluationClips(manifest, self.recipe, self.frames)
         return self._evaluate(model, clips, manifest)
-
-    def accuracy(self, model: nn.Module, manifest: Manifest) -> float:
-        """Top-1, video level."""
-        found = self.predictions(model, manifest)
-        return top_k(found.scores(), found.labels, 1)
 
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:
         """Metrics of clips in order, shuffled, reversed and frozen."""
@@ -215,5 +245,45 @@ class Judge:
         return time_use(ordered, *others).metrics()
 
     def _evaluate(self, model: nn.Module, clips: Clips, manifest: Manifest) -> Predictions:
-        fusion = self.recipe.views.fusion
-        return evaluate(model, clips, manifest, normalise=self.normalise, device=self.device, fusion=fusion)
+        return evaluate(
+            model,
+            clips,
+            manifest,
+            normalise=self.normalise,
+            device=self.device,
+            fusion=self.recipe.views.fusion,
+            share=self.share,
+        )
+
+
+@dataclass(eq=False)
+class Validated:
+    """Judges the validation videos after an epoch; keeps the answers of the best epoch and of the last."""
+
+    judge: Judge
+    videos: Manifest
+    kept: list[tuple[int, float, Predictions]] = field(default_factory=list)  # epoch, accuracy, answers
+
+    def __call__(self, model: nn.Module, epoch: int) -> float:
+        """The accuracy after this epoch."""
+        answers = self.judge.predictions(model, self.videos)
+        now = epoch, accuracy_of(answers), answers
+        best = max([*self.kept, now], key=lambda one: one[1])  # of equal ones the first, as training chooses
+        self.kept = [now] if best is now else [best, now]
+        return now[1]
+
+    def answers_at(self, epoch: int) -> Predictions | None:
+        """The answers after this epoch, if they are kept: an interrupted run has lost earlier ones."""
+        return next((answers for at, _, answers in self.kept if at == epoch), None)
+
+
+def accuracy_of(answers: Predictions) -> float:
+    """Top-1, video level; mean average precision where a video may show several classes."""
+    if answers.several:
+        return mean_average_precision(answers.scores(), answers.labels)
+    return top_k(answers.scores(), answers.labels, 1)
+
+
+def share_of(processes: Processes) -> Share:
+    """What one of the processes that torchrun started judges."""
+    return Share(processes.rank, processes.count, lambda mine: gather(mine, processes))

@@ -7,10 +7,11 @@ import torch
 
 from timelift.data.decode import decode_frames, examine
 from timelift.data.sampling import clip_indices, clip_span, sliding_starts
+from timelift.data.tar_member import exists
 from timelift.evaluation.predict import Answer, top_answers
 from timelift.lifting import VideoModel
 from timelift.records import DataError
-from timelift.records.predictions import softmax
+from timelift.records.predictions import sigmoid, softmax
 
 _FRAMES_AT_ONCE = 2048  # decoded and held in memory together
 
@@ -23,24 +24,26 @@ def answers_over_time(
     Raises:
         DataError: if the file is missing or no frame decodes.
     """
-    if not path.exists():
+    if not exists(path):
         raise DataError(f"{path}: there is no such file")
     facts = examine(path)
     if facts.frames == 0:
         raise DataError(f"{path}: {facts.reason}")
     transform = model.transform
     clip = transform.clip
-    span = clip_span(clip.frames, clip.stride)
+    span = clip_span(clip.frames, clip.stride, clip.stack)
     starts = sliding_starts(facts.frames, span, window_stride or span)
+    probabilities = sigmoid if model.several_labels else softmax
     scores = []
-    for block in _blocks([clip_indices(facts.frames, clip.frames, clip.stride, start) for start in starts]):
+    windows = [clip_indices(facts.frames, clip.frames, clip.stride, start, clip.stack) for start in starts]
+    for block in _blocks(windows):
         wanted = sorted({index for window in block for index in window})
         frames = decode_frames(path, wanted, short_side=clip.short_side, channels=clip.channels)
         place = {index: i for i, index in enumerate(wanted)}
         for window in block:
             pixels = transform(frames[[place[index] for index in window]]).to(device)
             with torch.inference_mode():
-                scores.append(softmax(model(pixels)[0].float().cpu().numpy()))
+                scores.append(probabilities(model(pixels)[0].float().cpu().numpy()))
     fps = facts.fps or 1.0
     stretches = [(start / fps, min(start + span, facts.frames) / fps) for start in starts]
     return top_answers(str(path), stretches, np.stack(scores), model.classes, top)

@@ -84,6 +84,9 @@ def create_model(
                 f"{name} has no option {option!r}; it has {', '.join((*system.takes, 'weights'))}"
             )
     model, start = started(name, system, weights, options)
+    if options.get("encoder"):
+        told = f"{start.started_from}; LSTM: {Path(options['encoder']).name}"
+        start = dataclasses.replace(start, started_from=told)
     model.receipt = dataclasses.replace(
         model.receipt, notes=(f"weights: {start.started_from}", *model.receipt.notes)
     )

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ from timelift.networks.facts import facts_of
 from timelift.networks.images import image_network
 from timelift.networks.lstm import ClipLSTM
 from timelift.networks.select import first
-from timelift.networks.weights import classifier_names, fit_channels
+from timelift.networks.weights import classifier_names, fit_channels, read_state
+from timelift.records.errors import UsageError
 from timelift.systems.compose import take_image_weights, with_head
 from timelift.systems.system import ImageStart, State, System
 
@@ -84,16 +86,48 @@ def lrcn(
     layers: int = 1,
     peepholes: bool = False,
     dropout: float = 0.0,
+    encoder: str | None = None,
     image_state: State | None = None,
 ) -> VideoModel:
     """LRCN on (B, in_channels, T, H, W) for any T; network: as `image_network` takes it.
 
     start: None runs the image network on every frame alone; "negative", "zero", "average" ... inflates its
-    first two convolutions to three frames with this start.
+    first two convolutions to three frames with this start. encoder: a file of `timelift pretrain` for the
+    same network, whose encoder the LSTM starts from.
     """
     image = _image_network(network, in_channels, image_state)
     rules = () if start is None else (Inflate(3, start) @ first(2),)
-    return with_lstm(lift(image, *rules), classes, hidden, layers, peepholes, dropout, mean_probability)
+    model = with_lstm(lift(image, *rules), classes, hidden, layers, peepholes, dropout, mean_probability)
+    return model if encoder is None else started_from_encoder(model, read_state(Path(encoder)), encoder)
+
+
+def started_from_encoder(model: VideoModel, composite: State, source: str) -> VideoModel:
+    """The network with its LSTM's tensors from a composite LSTM's encoder, in the group "lifted".
+
+    So the image network below can stay still while the LSTM learns on.
+
+    Raises:
+        UsageError: if the file holds no encoder, or one of another size.
+    """
+    place = "image_net.head.lstm.on_clips.lstm."
+    own = {name.removeprefix(place): p for name, p in model.named_parameters() if name.startswith(place)}
+    state = {k.removeprefix("encoder."): v for k, v in composite.items() if k.startswith("encoder.")}
+    if not state:
+        raise UsageError(f"encoder: {source} holds no composite LSTM; make one with `timelift pretrain`")
+    for name in sorted(own.keys() | state.keys()):
+        came, wanted = (tuple(of[name].shape) if name in of else "none" for of in (state, own))
+        if came != wanted:
+            raise UsageError(
+                f"encoder: {source} has {name} {came}, wanted {wanted}: give hidden and layers as in "
+                "`timelift pretrain`, and the same network"
+            )
+    if not all(parameter.requires_grad for parameter in own.values()):
+        raise UsageError(f"encoder: {source} has peepholes; say peepholes=True")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(state[name])
+    model.groups = model.groups | {f"{place}{name}": "lifted" for name in own}
+    return model
 
 
 def without(video: VideoModel, names: tuple[str, ...]) -> VideoModel:

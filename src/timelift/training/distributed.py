@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -120,3 +120,12 @@ def say_from_first(value: Value, processes: Processes) -> Value:
     said = [value]
     dist.broadcast_object_list(said, src=0)
     return said[0]
+
+
+def gather(value: Value, processes: Processes) -> list[Value]:
+    """Every process's value, in order, in every process."""
+    if processes.count == 1:
+        return [value]
+    told: list[Any] = [None] * processes.count
+    dist.all_gather_object(told, value)
+    return told

@@ -22,8 +22,8 @@ class ClipDataset(Protocol):
         """Say which epoch, from 1, the next clips are drawn for."""
         ...
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """The uint8 clip (C, T, H, W) and its class index."""
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
+        """The uint8 clip (C, T, H, W) and its class index, or (classes,) of 1 and 0."""
         ...
 
 
@@ -34,7 +34,7 @@ class _OfEpoch(Dataset):
         self.clips = clips
         self.epoch = -1
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | TimeliftError:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int | Tensor] | TimeliftError:
         epoch, index = key
         if epoch != self.epoch:
             self.clips.set_epoch(epoch)
@@ -75,4 +75,5 @@ def _collate(samples: list) -> tuple[Tensor, Tensor] | TimeliftError:
     for sample in samples:
         if isinstance(sample, TimeliftError):
             return sample
-    return torch.stack([clip for clip, _ in samples]), torch.tensor([label for _, label in samples])
+    labels = [torch.as_tensor(label) for _, label in samples]
+    return torch.stack([clip for clip, _ in samples]), torch.stack(labels)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from timelift.auxiliary import auxiliary_answers
 from timelift.records import Optimisation, Recipe, TimeliftError
+from timelift.training.balance import balanced_batches, balanced_weights, check_labels
 from timelift.training.batchnorm import batch_norm_notes, batch_norms, synchronised
 from timelift.training.board import board_epoch, board_step, tensorboard
 from timelift.training.budget import Budget, budget_of
@@ -59,6 +60,7 @@ def train(
     progress: Callable[[ProgressEvent], None] | None = None,
     workers: int = 0,
     checkpoint_minutes: float = 10.0,
+    clip_labels: Sequence[int] | None = None,
 ) -> TrainResult:
     """Train the model on the clips as the recipe says, and leave it with the chosen weights, in eval mode.
 
@@ -68,7 +70,8 @@ def train(
     model: float clips (B, C, T, H, W) -> logits (B, K); changed in place. clips: training clips only.
     groups: parameter name -> "new" | "lifted" | "kept". normalise: uint8 batch on the device -> float batch.
     validate: (model in eval mode, epoch from 1) -> accuracy. keep_best: the weights of the best validated
-    epoch are the answer; otherwise, and without validation, the last epoch's.
+    epoch are the answer; otherwise, and without validation, the last epoch's. clip_labels: of all clips,
+    in order, for choices that balance classes.
 
     Raises:
         UsageError: for choices that cannot be, parameters without a group, or another run's checkpoint.
@@ -77,6 +80,7 @@ def train(
     """
     choices = recipe.training
     check_choices(choices, has_validation=validate is not None)
+    check_labels(choices, clip_labels, len(clips))
     groups = complete_groups(model, groups)
     learning = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
     check_something_learns(learning, groups, choices)
@@ -97,6 +101,8 @@ def train(
         batch = choices.batch_size * processes.count
         least = smallest * processes.count if smallest > 1 else 1
         batches = epoch_batches(len(clips), batch, least, seed, epoch)
+        if choices.sampling == "balanced" and clip_labels is not None:
+            batches = balanced_batches(batches, clip_labels, seed, epoch)
         if choices.reshuffle == "step":
             batches = drawn_anew(batches, seed, epoch)
         return optimiser_steps(batches, choices.accumulate)
@@ -109,6 +115,10 @@ def train(
     checks = {*range(choices.validate_every, budget.epochs + 1, choices.validate_every), budget.epochs}
     if choices.schedule == "cosine" and choices.warmup_epochs * budget.steps_per_epoch >= budget.steps:
         notes.append(f"warm-up lasts all {budget.epochs} epoch(s): the learning rate only rises")
+
+    weights = None  # (classes,), of a clip's loss
+    if choices.class_weights == "balanced" and clip_labels is not None:
+        weights = balanced_weights(clip_labels).to(device)
 
     # what moves: all of it is in the checkpoint
     optimizer = build_optimizer(model, groups, choices)
@@ -158,8 +168,8 @@ def train(
         with autocast(choices, device), auxiliary_answers() as beside:
             logits = model(clip)  # (B, K)
         check_answer(logits, len(clip), highest_label)
-        loss, hits = loss_and_hits(logits, labels, choices.label_smoothing, mix)
-        loss = loss + auxiliary_loss(beside, labels, choices.label_smoothing, mix)
+        loss, hits = loss_and_hits(logits, labels, choices.label_smoothing, mix, weights)
+        loss = loss + auxiliary_loss(beside, labels, choices.label_smoothing, mix, weights)
         scaler.scale(loss * counts).backward()
         return torch.stack([loss.detach(), hits])
 
@@ -208,7 +218,9 @@ def train(
                 totals = torch.zeros(2, device=device)
                 with naming_the_batch_that_fits(attempt, choices, smallest, device):
                     for number, batch in enumerate(steps[step], start=step * choices.accumulate):
+                        asked = time.monotonic()
                         clip, labels = next(feed)  # uint8 (B, C, T, H, W), (B,)
+                        at.waited += time.monotonic() - asked
                         mix = None
                         if choices.mixup > 0:
                             mix = draw_mix(len(clip), choices.mixup, seed, at.epoch, number)
@@ -281,6 +293,7 @@ def train(
                 accuracy=at.hits / at.clips,
                 validation_accuracy=accuracy,
                 seconds=at.seconds - sum(earlier.seconds for earlier in at.history),
+                seconds_waiting=at.waited,
             )
             at.history.append(row)
             if processes.is_first:
@@ -288,6 +301,7 @@ def train(
                 board_epoch(board, row)
             _show(progress if processes.is_first else None, at, choices, budget, factor)
             at.epoch, at.step, at.loss, at.hits, at.clips = at.epoch + 1, 0, 0.0, 0.0, 0
+            at.waited = 0.0
             due = min(60 * checkpoint_minutes, saving / SHARE_FOR_CHECKPOINTS)
             if is_finished(at, budget.epochs) or time.monotonic() - saved >= due:
                 began = time.monotonic()

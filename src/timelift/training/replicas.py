@@ -30,6 +30,8 @@ _ALONE = {  # what one replica's weights, or its accuracy, would have to decide 
     "freeze_lifted_steps": 0,
     "freeze_kept_steps": 0,
     "dropout": None,
+    "sampling": "all",
+    "class_weights": "none",
     "mixup": 0.0,
     "ema": 0.0,
     "clip_gradient": 0.0,
@@ -95,12 +97,14 @@ def train_replicas(
         ]
         for epoch in range(1, budget.epochs + 1):
             losses, hits = (torch.zeros(len(models), device=device) for _ in range(2))
-            seen = 0
+            seen, waited = 0, 0.0
             for step in range(budget.steps_of(epoch)):
                 factor = rate_factor(choices, taken, budget)
                 rates = group_rates(choices, choices.learning_rate * factor, frozenset())
                 set_rates(optimizer, choices.learning_rate * factor)
+                asked = time.monotonic()
                 batches = [next(feed) for feed in feeds]
+                waited += time.monotonic() - asked
                 clip = torch.stack([clip for clip, _ in batches]).to(device)  # uint8 (R, B, C, T, H, W)
                 labels = torch.stack([labels for _, labels in batches])  # (R, B)
                 highest_label = int(labels.max())
@@ -142,6 +146,7 @@ def train_replicas(
                         accuracy=hits[r].item() / seen,
                         validation_accuracy=accuracy,
                         seconds=at[r].seconds - seconds,
+                        seconds_waiting=waited,
                     )
                 )
 

@@ -16,6 +16,11 @@ class TrainResult:
     seconds: float  # of training and validation, summed over interruptions
     notes: tuple[str, ...]  # anything a reader of the report must know
 
+    @property
+    def seconds_waiting(self) -> float:
+        """Of the seconds, those in which the network stood still because no clips were there."""
+        return sum(row.seconds_waiting for row in self.history)
+
 
 def conclude(at: Standing, choices: Optimisation, epochs: int, chosen: bool, notes: list[str]) -> TrainResult:
     """The result of a run that stands at its end; chosen: by the best validation accuracy."""

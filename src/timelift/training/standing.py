@@ -19,6 +19,7 @@ class EpochRow:
     accuracy: float  # of the training clips, as they were seen
     validation_accuracy: float | None
     seconds: float  # of this epoch, validation included
+    seconds_waiting: float = 0.0  # of these, for clips that were not there yet (0 in older logs)
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Standing:
     hits: float = 0.0
     clips: int = 0
     seconds: float = 0.0
+    waited: float = 0.0  # seconds of this epoch so far in which no clips were there
     best_accuracy: float | None = None
     best_epoch: int = 0
     plateau: Plateau = field(default_factory=Plateau)

@@ -234,10 +234,18 @@ def test_accuracies_alone_that_never_vary_give_no_verdict():
     assert any("cannot be judged" in note for note in result.notes)
 
 
-def test_the_same_answers_in_every_run_are_equivalent():
-    a, _, groups = correctness(SMALL, seed=1)
-    result = compare_paired(a, a, groups)
-    assert (result.verdict, result.interval, result.p) == ("equivalent", (0, 0), 1)
+@pytest.mark.parametrize(
+    ("groups", "verdict"), [(12, "inconclusive"), (148, "inconclusive"), (149, "equivalent")]
+)
+def test_the_same_answers_in_every_run_are_equivalent_if_the_videos_are_many(groups, verdict):
+    """Few videos that all agree do not say that no others would differ."""
+    a = np.random.default_rng(1).integers(0, 2, (5, 2 * groups))
+    result = compare_paired(a, a, np.repeat(np.arange(groups), 2))
+    assert (result.verdict, result.interval_seeds, result.p) == (verdict, (0, 0), 1)
+    often = result.interval[1]  # so often a group would differ at most: else it would have been seen
+    assert result.interval == (-often, often)
+    assert stats.binom.pmf(0, groups, often) == pytest.approx(0.05)
+    assert any(f"what {groups} groups of videos leave open" in note for note in result.notes)
     assert np.isnan(result.effect_size)
 
 

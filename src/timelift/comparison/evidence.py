@@ -25,6 +25,7 @@ class Evidence:
     flips: SignFlip
     sign_flip_decides: bool
     mcnemar: float | None = None  # one run against one run only
+    agree: bool = False  # no video was answered otherwise in any pair of runs
 
     @property
     def runs(self) -> int:
@@ -111,13 +112,18 @@ def both_interval(evidence: Evidence, level: float) -> Interval:
     """For "on new videos like these, trained again": over seeds and groups of videos.
 
     It contains `seeds_interval`: new videos cannot make a difference surer. Without videos
-    it is `seeds_interval`; with videos of one group it is unbounded.
+    it is `seeds_interval`; with videos of one group it is unbounded. Where no video was answered otherwise,
+    it is what so many groups leave open: the exact bound on how often a group would be (Clopper and Pearson
+    1934; 3 / groups at 95 %).
     """
     seeds = seeds_interval(evidence, level)
     if evidence.videos is None or evidence.runs < FEWEST_RUNS:
         return seeds
-    if evidence.parts is None:
+    if evidence.parts is None or evidence.groups is None:
         return UNBOUNDED
+    if evidence.agree:
+        left_open = 1 - float(level) ** (1 / evidence.groups)
+        return -left_open, left_open
     lower, upper = t_interval(evidence.mean, evidence.parts.variance, evidence.parts.df, level)
     return min(float(lower), seeds[0]), max(float(upper), seeds[1])
 
@@ -165,4 +171,5 @@ def gather(
         flips=sign_flip(difference, rng or np.random.default_rng(0)),
         sign_flip_decides=sign_flip_may_decide(runs, smallest_level),
         mcnemar=exact_mcnemar(a[0], b[0]) if runs == 1 and a.ndim == 2 else None,
+        agree=member is not None and bool((a == b).all()),
     )

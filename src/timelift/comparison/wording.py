@@ -163,7 +163,12 @@ def notes_of(result: PairedDifference) -> tuple[str, ...]:
         notes.append("No groups of videos were given: the test videos count as independent.")
     elif result.groups is not None and result.groups < 10:
         notes.append(f"Only {result.groups} groups of test videos: the interval for new videos is rough.")
-    if result.interval_seeds[0] == result.interval_seeds[1]:
+    if result.videos is not None and result.interval_seeds == (0.0, 0.0) != result.interval:
+        notes.append(
+            f"No test video was answered otherwise in any pair of runs: the interval is what "
+            f"{plural(result.groups or 0, 'group')} of videos leave open."
+        )
+    elif result.interval_seeds[0] == result.interval_seeds[1]:
         notes.append(
             "All pairs of runs differ by the same: training again changes nothing, or the set is tiny."
         )

@@ -193,6 +193,8 @@ def test_the_verbs_take_features_of_a_run_and_probe_them(tmp_path, capsys):
     assert run("probe", tmp_path / "f.npz", "--output", tmp_path / "probe") == 0
     assert "acc/top1/video" in capsys.readouterr().out
     assert run("fuse", tmp_path / "probe", tmp_path / "run", "--output", tmp_path / "fused") == 0
+    own = complaint(capsys, "features", tmp_path / "run", data, "--set", "clip.frames=9", code=2)
+    assert "has its own clips" in own
     unknown = complaint(capsys, "features", tmp_path / "run", data, "--layer", "fc6", code=2)
     assert "no layer is called 'fc6'" in unknown
 

@@ -37,6 +37,7 @@ def command(
     Example: timelift features run/ videos/ --layer head.relu6 --output fc6.npz
     """
     from timelift.cli.videos import usable_videos
+    from timelift.records import ClipFormat
     from timelift.records.errors import UsageError
     from timelift.records.features import write_features
     from timelift.runs.features import take_features
@@ -45,6 +46,8 @@ def command(
     if output.suffix != ".npz":
         raise UsageError(f"--output {output}: features are written as npz, as features.npz")
     chosen = chosen_recipe(recipe, settings)
+    if (Path(network) / "model.json").is_file() and chosen.clip != ClipFormat():
+        raise UsageError(f"{network} is a run, which has its own clips: leave out what is set of clip")
     manifest = usable_videos(data, split, official_list=official_list, limit=limit, bad_videos=bad_videos)
     with counting("features", len(manifest.videos)) as progress:
         features = take_features(

@@ -246,6 +246,9 @@ def test_the_same_answers_in_every_run_are_equivalent_if_the_videos_are_many(gro
     assert result.interval == (-often, often)
     assert stats.binom.pmf(0, groups, often) == pytest.approx(0.05)
     assert any(f"what {groups} groups of videos leave open" in note for note in result.notes)
+    assert result.runs_to_settle is None  # more runs are no more videos
+    assert "more run" not in result.sentence
+    assert result.smallest_detectable == float("inf")
     assert np.isnan(result.effect_size)
 
 

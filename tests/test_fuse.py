@@ -275,7 +275,7 @@ def test_fused_rows_of_a_study_file_are_written_and_read_back(tmp_path):
     [
         ('of = ["timm:b", "timm:a"]', 'of = ["timm:b", "c"]', "line 7: fused.late.of: 'c' is not one of"),
         ('of = ["timm:b", "timm:a"]', 'of = ["timm:b"]', "line 7: fused.late.of: .* two or more"),
-        ("weights = [1, 2.5]", "weights = [1]", "line 9: fused.late.weights: .* one number a variant"),
+        ("weights = [1, 2.5]", "weights = [1]", "line 9: fused.late.weights: 1 weight.* for 2"),
         ('method = "weighted"', 'method = "best"', "line 8: fused.late.method: 'best' came"),
         ("[fused.late]", "[fused.'timm:a']", "is a variant; give the fusion another name"),
         ('method = "weighted"', 'methods = "x"', "line 8: fused.late.methods: unknown"),

@@ -50,7 +50,7 @@ def _read_row(name: str, values: object, variants: tuple[str, ...]) -> FusedRow:
     if method not in METHODS:
         raise AtKey(f"{method!r} came; {', '.join(METHODS)} are known", "fused", name, "method")
     numbers = isinstance(weights, list) and all(type(weight) in (int, float) for weight in weights)
-    if not numbers or len(weights) != (len(of) if method == "weighted" else 0):
+    if not numbers or (weights and method != "weighted"):
         wanted = "one number a variant" if method == "weighted" else "nothing, unless method is weighted,"
         raise AtKey(f"{weights!r} came; {wanted} is wanted", "fused", name, "weights")
     if method == "weighted":

@@ -147,6 +147,8 @@ def _verdict(runs: int, interval: Interval, equivalent: bool) -> Verdict:
 
 
 def _variance(found: Evidence) -> tuple[float, float]:
+    if found.agree:
+        return float("inf"), 0.0  # nothing varied: how much new videos would is not known
     if found.parts is not None:
         return found.parts.variance, found.parts.df
     unknown = found.runs < ev.FEWEST_RUNS or found.videos is not None
@@ -154,6 +156,6 @@ def _variance(found: Evidence) -> tuple[float, float]:
 
 
 def _runs_to_settle(found: Evidence, level: float, margin: float) -> int | None:
-    if found.parts is None:
+    if found.parts is None or found.agree:
         return None
     return runs_to_settle(found.mean, found.parts, level, margin, MOST_RUNS)

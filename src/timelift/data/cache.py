@@ -47,36 +47,29 @@ class CachedFrames:
         Raises:
             DataError: if the video is not in the cache, its file there is damaged, or lacks a frame.
         """
-        path = cache_path(self.folder, video, self.clip_format)
-        if self.clip_format.cache == "jpeg":
-            return self._pictures(path, video, indices)
         if indices and max(indices) >= video.frames:
             raise DataError(f"frame {max(indices)} of {video.path} was asked for: it has {video.frames}")
-        width, height = scaled_size(video.width, video.height, self.clip_format.short_side)
-        wanted = np.empty((len(indices), height, width, self.clip_format.channels), np.uint8)
+        path = cache_path(self.folder, video, self.clip_format)
         try:
-            with path.open("rb", buffering=0) as file:
-                whole = os.fstat(file.fileno()).st_size == _video_bytes(video, self.clip_format)
-                for first, last in _runs(indices) if whole else ():
-                    start = _HEADER_BYTES + indices[first] * wanted[0].nbytes
-                    os.preadv(file.fileno(), [wanted[first:last].data], start)
+            if self.clip_format.cache == "jpeg":
+                return jpeg_frames.unpacked(path, indices, self.clip_format.channels)
+            return self._pixels(path, video, indices)
         except FileNotFoundError as error:
             raise DataError(
                 f"{video.path} is not in the cache {self.folder}: was it cleared? start again"
             ) from error
+
+    def _pixels(self, path: Path, video: Video, indices: list[int]) -> np.ndarray:
+        width, height = scaled_size(video.width, video.height, self.clip_format.short_side)
+        wanted = np.empty((len(indices), height, width, self.clip_format.channels), np.uint8)
+        with path.open("rb", buffering=0) as file:
+            whole = os.fstat(file.fileno()).st_size == _video_bytes(video, self.clip_format)
+            for first, last in _runs(indices) if whole else ():
+                start = _HEADER_BYTES + indices[first] * wanted[0].nbytes
+                os.preadv(file.fileno(), [wanted[first:last].data], start)
         if not whole:
             raise DataError(f"{path}, the cached {video.path}, is damaged: delete it, start again")
         return wanted
-
-    def _pictures(self, path: Path, video: Video, indices: list[int]) -> np.ndarray:
-        if max(indices) >= video.frames:
-            raise DataError(f"frame {max(indices)} of {video.path} was asked for: it has {video.frames}")
-        try:
-            return jpeg_frames.unpacked(path, indices, self.clip_format.channels)
-        except FileNotFoundError as error:
-            raise DataError(
-                f"{video.path} is not in the cache {self.folder}: was it cleared? start again"
-            ) from error
 
 
 def _runs(indices: list[int]) -> list[tuple[int, int]]:

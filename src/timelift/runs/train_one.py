@@ -74,7 +74,7 @@ def train_one(
     if cell.time_check and not predictions.several:
         metrics |= judge.time_use(trained.model, test, predictions)
     metrics |= _validated(trained.result, SEVERAL_VALIDATION if predictions.several else VALIDATION)
-    validation = trained.validation(judge, cell.data.manifest.of_split("val"))
+    validation = trained.validation(judge)
     if not processes.is_first:
         return None
     run = _with_cost(_record(cell, trained, metrics, started), trained.model)
@@ -90,7 +90,7 @@ def try_one(cell: Cell, folder: Path) -> Run:
     """Train and judge on the validation videos alone, for a choice; weights and predictions are not kept."""
     trained = fit(cell, folder, None)
     started = time.perf_counter()
-    answers = trained.validation(trained.judge, cell.data.manifest.of_split("val"))
+    answers = trained.validation(trained.judge)
     if answers is None:
         raise UsageError("there are no validation videos, by which choices are made: give some")
     run = _record(cell, trained, {VALIDATION: accuracy_of(answers)}, started)
@@ -111,8 +111,9 @@ class Fitted:
     result: TrainResult
     validated: "Validated"
 
-    def validation(self, judge: "Judge", val: Manifest) -> Predictions | None:
+    def validation(self, judge: "Judge") -> Predictions | None:
         """What the chosen weights answer to the validation videos: as heard in training, or asked now."""
+        val = self.validated.videos
         if not val.videos:
             return None
         heard = self.validated.answers_at(self.result.best_epoch) if judge.share.processes == 1 else None

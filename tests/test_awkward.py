@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from timelift.data.decode import decode_frames, examine
+from timelift.data.decode import decode_frames
+from timelift.data.examine import examine
 from timelift.records import DataError
 
 OPENS = 10_000

@@ -12,16 +12,15 @@ import pytest
 
 from timelift.data import cache, parallel
 from timelift.data.cache import (
-    CacheCheck,
     CachedFrames,
     build_cache,
     cache_path,
     cache_size_bytes,
-    check_cache,
     clear_cache,
     missing_videos,
     open_frames,
 )
+from timelift.data.cache_check import CacheCheck, check_cache
 from timelift.data.encode import encode_grey
 from timelift.data.frames import DecodedOnDemand
 from timelift.data.jpeg_frames import packed

@@ -10,8 +10,9 @@ import pytest
 from test_comparison_table import STUDY, study_of
 from timelift.comparison import study_table
 from timelift.comparison.axes import Condition, Grid, filled, points, text_of, with_fields
+from timelift.comparison.continuing import continue_study
 from timelift.comparison.store import Store
-from timelift.comparison.study import Study, continue_study
+from timelift.comparison.study import Study
 from timelift.comparison.study_file import parse_study, study_to_toml
 from timelift.comparison.summary import AtCondition, summary_csv, summary_latex, summary_markdown
 from timelift.records.errors import UsageError

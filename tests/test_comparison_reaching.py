@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 from timelift.comparison.checks import read_checks
+from timelift.comparison.continuing import continue_study
 from timelift.comparison.reaching import UNITS, study_times
 from timelift.comparison.reaching_text import COLUMNS, time_headline, time_lines, time_values, what_it_is
 from timelift.comparison.sooner import compare_times, compare_times_family
-from timelift.comparison.study import LINEAR_PROBE, Study, continue_study
+from timelift.comparison.study import LINEAR_PROBE, Study
 from timelift.comparison.study_file import parse_study, study_to_toml
 from timelift.comparison.timeto import Times, joined, median_time
 from timelift.records import Recipe, Run

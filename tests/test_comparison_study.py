@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from timelift.comparison.study import Study, continue_study
+from timelift.comparison.continuing import continue_study
+from timelift.comparison.study import Study
 from timelift.comparison.study_file import line_of, parse_study, study_to_toml, write_study
 from timelift.records.errors import DataError, UsageError
 from timelift.records.recipe import Augmentation, ClipFormat, Optimisation, Recipe

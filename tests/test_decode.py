@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from timelift.data.decode import decode_frames, examine
+from timelift.data.decode import decode_frames
+from timelift.data.examine import examine
 from timelift.data.tree import natural_key
 from timelift.records import DataError
 
@@ -82,9 +83,9 @@ def test_decoding_stops_after_the_last_wanted_frame(tmp_path, monkeypatch):
 
     path = write_video(tmp_path / "noise.mkv", noise(20))
     seen = []
-    decoded = module._decoded
+    decoded = module.decoded_frames
     monkeypatch.setattr(
-        module, "_decoded", lambda *args: (seen.append(frame) or frame for frame in decoded(*args))
+        module, "decoded_frames", lambda *args: (seen.append(frame) or frame for frame in decoded(*args))
     )
     decode_frames(path, [2, 4], short_side=None)
     assert len(seen) == 5

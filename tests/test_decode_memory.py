@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from test_decode import noise, write_video
-from timelift.data.decode import decode_frames, examine
+from timelift.data.decode import decode_frames
+from timelift.data.examine import examine
 from timelift.records import DataError
 
 MIB = 2**20

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from timelift.comparison.continuing import continue_study
 from timelift.comparison.early_stop import EarlyStop, judge_round, worse_p
 from timelift.comparison.family import compare_pairs
 from timelift.comparison.gates import gates, set_gates, stop_at_gate
 from timelift.comparison.store import Store
-from timelift.comparison.study import Study, continue_study
+from timelift.comparison.study import Study
 from timelift.comparison.study_file import parse_study, write_study
 from timelift.comparison.table import study_table
 from timelift.comparison.table_text import to_csv, to_markdown

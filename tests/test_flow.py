@@ -11,8 +11,9 @@ import pytest
 
 from flow_tiny import gliding, write_gliding
 from timelift.data import flow
-from timelift.data.decode import decode_frames, every_frame, examine
+from timelift.data.decode import decode_frames, every_frame
 from timelift.data.encode import encode_grey
+from timelift.data.examine import examine
 from timelift.data.flow import begin_flow, make_flow
 from timelift.data.flow_folder import FlowFacts, flow_frames, read_facts, write_flow
 from timelift.data.flow_methods import FlowSettings, flow_between

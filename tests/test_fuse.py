@@ -8,6 +8,7 @@ import pytest
 
 from study_tiny import CPU, run_here, tiny_study
 from test_cli import complaint, own_cache, run, train  # noqa: F401
+from timelift.comparison.continuing import continue_study
 from timelift.comparison.evidence import UNBOUNDED
 from timelift.comparison.fuse import (
     check_same_questions,
@@ -18,7 +19,7 @@ from timelift.comparison.fuse import (
 )
 from timelift.comparison.fused_row import FusedRow
 from timelift.comparison.over_videos import interval_over_videos
-from timelift.comparison.study import Study, continue_study
+from timelift.comparison.study import Study
 from timelift.comparison.study_file import parse_study, write_study
 from timelift.evaluation.evaluate import ALONE
 from timelift.evaluation.svm import fit_svm, on_unit_sphere, svm_logits

@@ -46,7 +46,13 @@ WITHOUT_TORCH = ("records", "comparison", "report")
 ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
     "timm": {"timelift.networks.images"},
     "torchvision": {"timelift.networks.images"},
-    "av": {"timelift.data.decode", "timelift.data.encode", "timelift.bench.decoders"},
+    "av": {
+        "timelift.data.container",
+        "timelift.data.decode",
+        "timelift.data.encode",
+        "timelift.data.examine",
+        "timelift.bench.decoders",
+    },
     "cv2": {"timelift.data", "timelift.bench.decoders"},
     "mlxtend": {"timelift.data"},
     "matplotlib": {

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from timelift.data.decode import examine
+from timelift.data.examine import examine
 from timelift.data.leaks import (
     check_leaks,
     leak_notes,

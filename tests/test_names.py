@@ -7,7 +7,8 @@ import pytest
 
 from study_tiny import run_here, tiny_study
 from timelift.comparison import study_table
-from timelift.comparison.study import Study, continue_study
+from timelift.comparison.continuing import continue_study
+from timelift.comparison.study import Study
 from timelift.comparison.study_file import parse_study, study_to_toml
 from timelift.records.errors import UsageError
 from timelift.report.page import write_report

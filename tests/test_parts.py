@@ -9,8 +9,9 @@ import pytest
 from timelift.data import cache as cache_module
 from timelift.data import scan as module
 from timelift.data.cache import build_cache
-from timelift.data.decode import decode_frames, every_frame, examine_parts
+from timelift.data.decode import decode_frames, every_frame
 from timelift.data.encode import encode_grey
+from timelift.data.examine import examine_parts
 from timelift.data.facts import Facts
 from timelift.data.frames import DecodedOnDemand
 from timelift.data.layouts import read_dataset

@@ -93,7 +93,7 @@ def test_an_exception_of_the_decoder_is_the_files_fault(tmp_path, monkeypatch):
     def burst(path: Path, parts: list) -> None:
         raise MemoryError("too large")
 
-    monkeypatch.setattr("timelift.data.decode.examine_parts", burst)
+    monkeypatch.setattr("timelift.data.examine.examine_parts", burst)
     (answer,) = module.examined((str(tmp_path / "a"), [[0, 0]]))["parts"]
     assert (answer["status"], answer["reason"]) == ("unreadable", "MemoryError: too large")
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from timelift.data import video_mnist
-from timelift.data.decode import decode_frames, examine
+from timelift.data.decode import decode_frames
 from timelift.data.digit_motions import bounce, draw_motion
 from timelift.data.digits import Digits, carried_digits, mnist_digits, read_idx
 from timelift.data.encode import encode_grey
+from timelift.data.examine import examine
 from timelift.data.video_mnist import make_video, write_dataset
 from timelift.records import DataError, UsageError
 from timelift.records.video import read_manifest

@@ -20,7 +20,8 @@ def command(
     Example: timelift cache --clear
     """
     from timelift.cli.common import counting
-    from timelift.data.cache import check_cache, clear_cache, default_folder
+    from timelift.data.cache import clear_cache, default_folder
+    from timelift.data.cache_check import check_cache
 
     where = folder or default_folder()
     if clear:

@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from timelift.comparison.study import LINEAR_PROBE, Study, flat
+from timelift.comparison.continuing import flat
+from timelift.comparison.study import LINEAR_PROBE, Study
 from timelift.records.errors import UsageError
 from timelift.records.predictions import Predictions
 from timelift.records.recipe import recipe_to_dict

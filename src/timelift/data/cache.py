@@ -3,7 +3,7 @@
 One .npy a video (with `clip.cache = "jpeg"` its frames as JPEG pictures), named after the file's own bytes
 (sha256), the short side and the channels: studies share them, and moved or renamed videos are found again.
 Files appear whole or not at all: a build that was killed is taken up where it stopped, and several processes
-may build at once. A checksum (CRC-32) lies beside each, and `check_cache` compares them.
+may build at once. A checksum (CRC-32) lies beside each (`cache_check` compares them).
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from timelift.records.whole import whole
 
 GIB = 2**30
 
-_LAYOUT = "frames-1"  # another name when decoding changes what a frame is
+LAYOUT = "frames-1"  # another name when decoding changes what a frame is
 _HEADER_BYTES = 128  # of a .npy file
 _STALE_SECONDS = 3600  # a partial file this old has lost its writer
 _SPARE_BYTES = GIB // 4  # left free on the disk
@@ -102,7 +102,7 @@ def cache_path(folder: Path, video: Video, clip_format: ClipFormat) -> Path:
 @lru_cache(maxsize=100_000)  # asked for by every clip
 def _path(folder: Path, words: str, ending: str) -> Path:
     key = hashlib.sha256(words.encode()).hexdigest()
-    return Path(folder, _LAYOUT, key[:2], f"{key}.{ending}")
+    return Path(folder, LAYOUT, key[:2], f"{key}.{ending}")
 
 
 def cache_size_bytes(manifest: Manifest, clip_format: ClipFormat) -> int:
@@ -182,46 +182,15 @@ def missing_videos(manifest: Manifest, clip_format: ClipFormat, folder: Path) ->
 def clear_cache(folder: Path | None = None) -> int:
     """Delete every cached frame, and nothing else that may lie in the folder: the bytes that this freed."""
     folder = default_folder() if folder is None else Path(folder)
-    ours = folder / _LAYOUT
+    ours = folder / LAYOUT
     freed = sum(path.stat().st_size for path in ours.glob("??/*"))
     if ours.exists():
         shutil.rmtree(ours)
     return freed
 
 
-@dataclass(frozen=True)
-class CacheCheck:
-    """What comparing every cached video with its checksum told."""
-
-    good: int
-    damaged: tuple[Path, ...]  # deleted: the next run decodes these videos again
-    unknown: int  # cached by an older release, without a checksum
-
-
-def check_cache(
-    folder: Path | None = None, *, workers: int | None = None, progress: Progress | None = None
-) -> CacheCheck:
-    """Read every cached video and compare its checksum; those that differ are deleted."""
-    folder = default_folder() if folder is None else Path(folder)
-    paths = sorted(p for p in (folder / _LAYOUT).glob("??/*") if p.suffix in (".npy", ".jpegs"))
-    answers = in_processes(_is_whole, paths, workers=workers, progress=progress)
-    damaged = tuple(path for path, whole in zip(paths, answers, strict=True) if whole is False)
-    for path in damaged:
-        path.unlink(missing_ok=True)
-        _checksum_path(path).unlink(missing_ok=True)
-    return CacheCheck(answers.count(True), damaged, answers.count(None))
-
-
-def _is_whole(path: Path) -> bool | None:
-    """Whether the bytes are those that were written; None if nothing says what these were."""
-    try:
-        wanted = _checksum_path(path).read_text(encoding="ascii")
-    except FileNotFoundError:
-        return None
-    return _checksum(path) == wanted
-
-
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """CRC-32 of a file, in hexadecimal."""
     found = 0
     with path.open("rb") as file:
         while block := file.read(1 << 22):
@@ -229,7 +198,8 @@ def _checksum(path: Path) -> str:
     return f"{found:08x}"
 
 
-def _checksum_path(path: Path) -> Path:
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of a cached video lies."""
     return path.with_suffix(".crc32")
 
 
@@ -285,8 +255,8 @@ def _store(frames: np.ndarray, target: Path, clip_format: ClipFormat) -> None:
         else:
             np.save(file, frames)
         file.flush()
-        summed = _checksum(partial)
-    with whole(_checksum_path(target), writer=str(os.getpid())) as partial:
+        summed = checksum(partial)
+    with whole(checksum_path(target), writer=str(os.getpid())) as partial:
         partial.write_text(summed, encoding="ascii")
 
 
@@ -320,7 +290,7 @@ def _check_disk(missing: list[Video], clip_format: ClipFormat, folder: Path) -> 
 
 
 def _remove_stale(folder: Path) -> None:
-    for path in (folder / _LAYOUT).glob("??/*.partial"):
+    for path in (folder / LAYOUT).glob("??/*.partial"):
         if time.time() - path.stat().st_mtime > _STALE_SECONDS:
             path.unlink(missing_ok=True)
 

@@ -1,8 +1,7 @@
 """Frames of a video file, a GIF, a folder of pictures or of optical flow, counted in the order of decoding.
 
 Frames are never looked up by timestamp: those of real AVI files are neither complete nor sorted, and seeking
-by them gives wrong frames. One thread decodes: for short videos it is 1.4 times faster than two, and what a
-damaged file gives does not depend on the machine.
+by them gives wrong frames.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,18 +13,14 @@ from typing import TypeVar
 import av
 import cv2
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 
 from timelift.data import flow_vectors
-from timelift.data.facts import Facts, Faults, increasing, judge
-from timelift.data.flow_folder import examine_flow, flow_frames, part_of_flow, read_facts
-from timelift.data.looks import THUMBNAIL, Looks
-from timelift.data.parts import Part, frame_seconds, part_of
-from timelift.data.pictures import examine_folder, folder_frames, picture_scaler, scaled_size
-from timelift.data.tar_member import archive_of, open_file
+from timelift.data.container import clockwise, decoded_frames, open_container, video_stream, why_unreadable
+from timelift.data.facts import Faults
+from timelift.data.flow_folder import flow_frames, read_facts
+from timelift.data.pictures import folder_frames, picture_scaler, scaled_size
 from timelift.data.tree import is_flow_folder, is_frame_folder
 from timelift.records.errors import DataError
 
@@ -61,11 +56,11 @@ def decode_frames(
         decoded = folder_frames(Path(path), channels, Faults())
         return _picked(path, decoded, indices, partial(picture_scaler, short_side))
     try:
-        with closing(_open(path)) as container:
-            decoded_file = _decoded(container, _video_stream(container, path), Faults())
+        with closing(open_container(path)) as container:
+            decoded_file = decoded_frames(container, video_stream(container, path), Faults())
             return _picked(path, decoded_file, indices, partial(_frame_scaler, short_side, channels))
     except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{path} cannot be read as a video: {_why(path, error)}") from error
+        raise DataError(f"{path} cannot be read as a video: {why_unreadable(path, error)}") from error
 
 
 def every_frame(path: Path, *, short_side: int | None, channels: int = 3) -> Iterator[np.ndarray]:
@@ -85,33 +80,13 @@ def every_frame(path: Path, *, short_side: int | None, channels: int = 3) -> Ite
             yield pixels(picture)
         return
     try:
-        with closing(_open(path)) as container:
+        with closing(open_container(path)) as container:
             scaled: Callable[[VideoFrame], np.ndarray] | None = None
-            for frame in _decoded(container, _video_stream(container, path), Faults()):
+            for frame in decoded_frames(container, video_stream(container, path), Faults()):
                 scaled = scaled or _frame_scaler(short_side, channels, frame)
                 yield scaled(frame)
     except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{path} cannot be read as a video: {_why(path, error)}") from error
-
-
-def examine(path: Path) -> Facts:
-    """Decode a video once and say what it holds; a file that cannot be read is an answer, not an error."""
-    return examine_parts(path, [(0.0, 0.0)])[0]
-
-
-def examine_parts(path: Path, parts: Sequence[Part]) -> list[Facts]:
-    """What each part of a video (seconds from, to; 0, 0 is all of it) holds, decoded once for all of them."""
-    try:
-        if is_flow_folder(Path(path)):
-            flow = examine_flow(Path(path))
-            return [part_of_flow(flow, part) for part in parts]
-        if is_frame_folder(Path(path)):
-            whole, times = examine_folder(Path(path)), None
-        else:
-            whole, times = _examine_file(Path(path))
-    except (av.FFmpegError, OSError, DataError) as error:
-        return [Facts(status="unreadable", errors=1, reason=_why(path, error))] * len(parts)
-    return [part_of(whole, times, part) for part in parts]
+        raise DataError(f"{path} cannot be read as a video: {why_unreadable(path, error)}") from error
 
 
 def _wants_flow(path: Path, channels: int) -> bool:
@@ -167,50 +142,6 @@ def _places(indices: Sequence[int]) -> dict[int, list[int]]:
     return places
 
 
-def _open(path: Path) -> InputContainer:
-    # a title in an unknown encoding must not stop a video whose frames are fine
-    if archive_of(Path(path)) is not None:
-        return av.open(open_file(Path(path)), "r", metadata_errors="replace")
-    return av.open(str(path), metadata_errors="replace")
-
-
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        raise DataError(f"{path} has no video stream")
-    stream.codec_context.thread_count = 1
-    return stream
-
-
-def _decoded(container: InputContainer, stream: VideoStream, faults: Faults) -> Iterator[VideoFrame]:
-    """Every frame that decodes, going on behind broken packets."""
-    try:
-        for packet in container.demux(stream):
-            if packet.is_corrupt:
-                faults.add("a packet is cut off")
-            yield from _checked(packet.decode, faults)
-    except av.FFmpegError as error:
-        faults.add(_words(error))
-        yield from _checked(partial(stream.decode, None), faults)  # what the decoder still holds
-
-
-def _checked(decode: Callable[[], list], faults: Faults) -> list[VideoFrame]:
-    try:
-        frames = decode()
-    except av.FFmpegError as error:
-        faults.add(_words(error))
-        return []
-    for frame in frames:
-        if frame.is_corrupt:
-            faults.add("a frame is corrupt")
-    return frames
-
-
-def _clockwise(frame: VideoFrame) -> int:
-    """Degrees clockwise, a multiple of 90, by which the frame is turned to stand upright."""
-    return round(-frame.rotation / 90) % 4 * 90
-
-
 def _frame_scaler(
     short_side: int | None, channels: int, first: VideoFrame
 ) -> Callable[[VideoFrame], np.ndarray]:
@@ -221,7 +152,7 @@ def _frame_scaler(
     """
     reformatter = VideoReformatter()
     width, height = scaled_size(first.width, first.height, short_side)
-    quarter_turns = -_clockwise(first) // 90
+    quarter_turns = -clockwise(first) // 90
 
     def pixels(frame: VideoFrame) -> np.ndarray:
         how = Interpolation.AREA if width <= frame.width else Interpolation.BILINEAR
@@ -247,84 +178,3 @@ def _planes(frame: VideoFrame, channels: int) -> list[np.ndarray]:
         .reshape(shape)
         for plane in frame.planes
     ]
-
-
-def _examine_file(path: Path) -> tuple[Facts, list[float] | None]:
-    """What the file holds, and the seconds at which its frames stand (None: it does not say)."""
-    if path.is_file() and path.stat().st_size == 0:
-        return Facts(status="unreadable", errors=1, reason="the file is empty (0 bytes)"), None
-    faults = Faults()
-    times: list[int | None] = []
-    seen = Looks()
-    reformatter = VideoReformatter()
-    first: VideoFrame | None = None
-    with closing(_open(path)) as container:
-        stream = _video_stream(container, path)
-        for frame in _decoded(container, stream, faults):
-            first = first or frame
-            times.append(frame.pts)
-            seen.add(partial(_thumbnail, reformatter, frame))
-        missing = _missing_end(container, stream, times)
-        # read while the container is open: behind its end these are whatever lies in freed memory
-        declared, rate, time_base = stream.frames, stream.average_rate, stream.time_base
-    if first is None:
-        reason = faults.words[0] if faults.words else "it holds no video frames"
-        return Facts("unreadable", errors=len(faults.words), reason=f"no frame decodes: {reason}"), None
-    turn = _clockwise(first)
-    width, height = (first.height, first.width) if turn in (90, 270) else (first.width, first.height)
-    status, reason = judge(len(times), declared, missing, faults)
-    facts = Facts(
-        status=status,
-        frames=len(times),
-        declared_frames=declared,
-        width=width,
-        height=height,
-        fps=round(float(rate or 0), 3),
-        rotation=turn,
-        timestamps_increasing=increasing(times),
-        errors=len(faults.words),
-        reason=reason,
-        frame_hashes=seen.words(),
-    )
-    return facts, frame_seconds(times, time_base, facts)
-
-
-def _thumbnail(reformatter: VideoReformatter, frame: VideoFrame) -> np.ndarray:
-    """The frame as few grey pixels, as stored (not turned)."""
-    small = reformatter.reformat(frame, *THUMBNAIL, "gray", interpolation=Interpolation.AREA, threads=1)
-    return small.to_ndarray()
-
-
-def _missing_end(container: InputContainer, stream: VideoStream, times: list[int | None]) -> str:
-    """In words, if the frames end more than 10 % and half a second before the duration that is declared.
-
-    Matroska and WebM declare no count of frames, and a file cut off there gives no decoder error.
-    """
-    known = [time for time in times if time is not None]
-    declared = _declared_seconds(container, stream)
-    if not known or not declared or stream.time_base is None:
-        return ""
-    seconds = float(max(known) * stream.time_base)
-    if declared - seconds < max(0.5, 0.1 * declared):
-        return ""
-    return f"the frames end after {seconds:.1f} s, the container declares {declared:.1f} s"
-
-
-def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
-    """The stream's own duration if the container has one (audio may be longer), else the container's."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    match stream.metadata.get("DURATION", "").split(":"):
-        case [hours, minutes, seconds]:
-            return 3600 * float(hours) + 60 * float(minutes) + float(seconds)
-    return (container.duration or 0) / av.time_base
-
-
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _why(path: Path, error: Exception) -> str:
-    if Path(path).is_dir() and not isinstance(error, DataError):
-        return "it is a folder, but not one of pictures only"
-    return _words(error)

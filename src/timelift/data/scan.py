@@ -105,7 +105,7 @@ def usable(manifest: Manifest, policy: Policy) -> tuple[Manifest, tuple[str, ...
 
 def examined(job: tuple[str, list[list[float]]]) -> dict[str, Any]:
     """What a worker process answers for a file and parts of it: Facts of each as dictionaries, and sha256."""
-    from timelift.data.decode import examine_parts  # the decoder is loaded in the worker processes only
+    from timelift.data.examine import examine_parts  # the decoder is loaded in the worker processes only
 
     path = Path(job[0])
     parts = [(start, end) for start, end in job[1]]

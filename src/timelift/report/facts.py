@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from timelift.comparison.study import flat
+from timelift.comparison.continuing import flat
 from timelift.comparison.table import Row, StudyTable
 from timelift.records import Manifest, Predictions, Run, Video
 from timelift.records.recipe import recipe_to_dict

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from timelift.comparison.axes import Condition, filled, placeholders
+from timelift.comparison.continuing import continue_study
 from timelift.comparison.gates import gates
 from timelift.comparison.store import Cell as Place
 from timelift.comparison.store import Store, slug
-from timelift.comparison.study import Study, continue_study
+from timelift.comparison.study import Study
 from timelift.comparison.study_file import parse_study, write_study
 from timelift.records import DataError, Predictions, Run
 from timelift.records.predictions import PREDICTIONS, read_predictions

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from timelift.data.decode import decode_frames, examine
+from timelift.data.decode import decode_frames
+from timelift.data.examine import examine
 from timelift.data.sampling import clip_indices, clip_span, sliding_starts
 from timelift.data.tar_member import exists
 from timelift.evaluation.predict import Answer, top_answers

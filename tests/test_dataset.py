@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pytest
@@ -69,6 +69,15 @@ def test_without_augmentation_the_middle_clip_comes_in_its_centre():
     frames = source.frames(video, [15, 18, 21, 24])  # 30 frames fit before and behind: 15 and 15
     expected = transforms.centre_crop(frames, 8).transpose(3, 0, 1, 2)
     np.testing.assert_array_equal(clip.numpy(), expected)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Augmentation) if field.name != "crop_scale"])
+def test_what_moves_a_clip_is_drawn_and_the_rest_needs_no_draw(name):
+    moving = {"flip": 1.0, "random_crop": True, "temporal_jitter": True, "shuffle_frames": True}
+    assert STILL.is_still
+    assert not replace(STILL, **{name: moving.get(name, 0.5)}).is_still
+    drawn = transforms.draw(STILL, CLIP, np.random.default_rng(0), (12, 15))
+    assert drawn == transforms.unmoved(CLIP, (12, 15))
 
 
 def test_with_jitter_every_start_comes_at_some_time():

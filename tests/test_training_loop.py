@@ -341,7 +341,7 @@ def test_weights_that_are_not_finite_after_the_last_step_are_refused(tmp_path):
     model = tiny_network()
     model[6].weight.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(TimeliftError, match="the weights are not finite in epoch 1"):
-        run(tmp_path, model, batch_size=8)
+        run(tmp_path, model, batch_size=8, epochs=1)
 
 
 def test_a_batch_that_does_not_fit_names_one_that_does(tmp_path):

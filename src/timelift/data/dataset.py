@@ -62,16 +62,19 @@ class TrainClips(Dataset):
             repeat, index = divmod(index, len(self))
         video = self.manifest.videos[index]
         augmentation, clip_format = self.recipe.augmentation, self.recipe.clip
-        rng = video_rng(video, self.seed, self.epoch, *([repeat] if repeat else []))
         span = clip_span(clip_format.frames, clip_format.stride, clip_format.stack)
-        # drawn even where it is not used: what is drawn after it stays the same
-        start = random_start(video.frames, span, rng)
-        if not augmentation.temporal_jitter:
-            start = middle_start(video.frames, span)
+        start = middle_start(video.frames, span)
+        if not augmentation.is_still:
+            rng = video_rng(video, self.seed, self.epoch, *([repeat] if repeat else []))
+            # drawn even where it is not used: what is drawn after it stays the same
+            drawn_start = random_start(video.frames, span, rng)
+            start = drawn_start if augmentation.temporal_jitter else start
         frames = transforms.readied(
             self.frames.frames(video, _indices(video, clip_format, start)), clip_format
         )
-        drawn = transforms.draw(augmentation, clip_format, rng, frames.shape[1:3])
+        drawn = transforms.unmoved(clip_format, frames.shape[1:3])
+        if not augmentation.is_still:
+            drawn = transforms.draw(augmentation, clip_format, rng, frames.shape[1:3])
         clip = torch.from_numpy(transforms.apply(drawn, frames))  # (T, H, W, C)
         return clip.permute(3, 0, 1, 2), target(self.manifest, video)
 

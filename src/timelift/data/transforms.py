@@ -43,6 +43,12 @@ def readied(frames: np.ndarray, clip_format: ClipFormat) -> np.ndarray:
     return flow_vectors.without_mean(frames) if clip_format.subtract_mean_flow else frames
 
 
+def unmoved(clip_format: ClipFormat, frame_size: tuple[int, int]) -> Drawn:
+    """The centre crop and nothing else: what `draw` gives where nothing is drawn, without its generator."""
+    square = _placed_square(frame_size, clip_format.size, 0.5, 0.5)
+    return Drawn(square, clip_format.size, flip=False, matrix=None, order=None, stack=clip_format.stack)
+
+
 def draw(
     augmentation: Augmentation,
     clip_format: ClipFormat,

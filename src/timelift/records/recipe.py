@@ -57,6 +57,12 @@ class Augmentation:
 
     __pydantic_config__ = _STRICT
 
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing is drawn: every epoch sees the same clip."""
+        moved = (self.rotate_degrees, self.translate, self.scale, self.shear_degrees, self.pca_noise)
+        return not any((self.random_crop, self.flip, *moved, self.temporal_jitter, self.shuffle_frames))
+
 
 @dataclass(frozen=True)
 class Views:

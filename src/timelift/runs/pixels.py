@@ -23,7 +23,7 @@ class Normalise:
     def __call__(self, clips: Tensor) -> Tensor:
         """The network's input."""
         mean, std = (torch.tensor(v, device=clips.device).view(1, -1, 1, 1, 1) for v in (self.mean, self.std))
-        return (clips.float() / 255 - mean) / std
+        return torch.div(clips.float(), 255).sub_(mean).div_(std)  # in place: one new tensor, not three
 
 
 @dataclass(frozen=True)

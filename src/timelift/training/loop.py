@@ -112,7 +112,9 @@ def train(
     def plan(epoch: int) -> list[list[list[int]]]:
         return whole_epoch(epoch)[: budget.steps_of(epoch)]
 
-    checks = {*range(choices.validate_every, budget.epochs + 1, choices.validate_every), budget.epochs}
+    checks = {budget.epochs}  # epochs that end with a look at the weights
+    if validate is not None:
+        checks.update(range(choices.validate_every, budget.epochs, choices.validate_every))
     if choices.schedule == "cosine" and choices.warmup_epochs * budget.steps_per_epoch >= budget.steps:
         notes.append(f"warm-up lasts all {budget.epochs} epoch(s): the learning rate only rises")
 
@@ -252,7 +254,7 @@ def train(
                     saved = time.monotonic()
 
             # the epoch is over: is it the best so far?
-            if not all(parameter.isfinite().all() for parameter in model.parameters()):
+            if at.epoch in checks and not all(p.isfinite().all() for p in model.parameters()):
                 raise not_finite("the weights are", where, factor, choices)
             copy_from_first(model.buffers(), processes)
             accuracy = None

@@ -1,12 +1,14 @@
-"""The bar that `timelift compare` shows while a study's runs are made, wherever they are made."""
+"""What `timelift compare` shows while a study's runs are made: a bar, or lines where there is no terminal."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from timelift.cli.common import console
+from timelift.cli.common import console, say
 
 if TYPE_CHECKING:
     from timelift.comparison.store import Cell, Store
@@ -28,7 +30,10 @@ def described(study: "Study") -> str:
 
 @contextmanager
 def watching(study: "Study") -> Iterator[Callable[["Store"], None]]:
-    """A bar over all runs; those that train now count by their epochs, where epochs are the budget."""
+    """A bar over all runs; those that train now count by their epochs, where epochs are the budget.
+
+    In a log file, a line now and then.
+    """
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -41,6 +46,7 @@ def watching(study: "Study") -> Iterator[Callable[["Store"], None]]:
     epochs = training.epochs if study.seconds is None and not training.steps else None
     with Progress(*columns, console=console) as shown:
         task = shown.add_task("training", total=None, words="nothing left to run")
+        note = NowAndThen()
 
         def watch(store: "Store") -> None:
             cells = store.status()
@@ -49,6 +55,9 @@ def watching(study: "Study") -> Iterator[Callable[["Store"], None]]:
             begun = sum(_share(store, cell, epochs) for cell in cells if cell.state == "running" and epochs)
             words = f"{ended} of {len(cells)} runs" + (f", {failed} failed" if failed else "")
             shown.update(task, completed=ended + begun, total=len(cells), words=words)
+            if not console.is_terminal:
+                left = next(one for one in shown.tasks if one.id == task).time_remaining
+                note(words + (f", about {timedelta(seconds=round(left))} left" if left else ""))
 
         yield watch
 
@@ -60,3 +69,18 @@ def _share(store: "Store", cell: "Cell", epochs: int) -> float:
     except OSError:
         return 0.0
     return min(1.0, max(0, lines - 1) / epochs)
+
+
+class NowAndThen:
+    """Lines for a log file: the first at once, then at most one every `seconds`, none twice."""
+
+    def __init__(self, seconds: float = 120.0, clock: Callable[[], float] = time.monotonic):
+        self._seconds, self._clock = seconds, clock
+        self._said, self._at = "", -float("inf")
+
+    def __call__(self, line: str) -> None:
+        """Say it if it is new and time."""
+        now = self._clock()
+        if line != self._said and now - self._at >= self._seconds:
+            say(line)
+            self._said, self._at = line, now

@@ -189,7 +189,8 @@ def test_the_summary_has_a_row_a_variant_and_a_column_a_condition(tables):
     means = {(row["condition"], row["variant"]): row["mean"] for row in rows}
     assert float(means["videos_per_class=1", "inflated"]) == tables[0].table.rows[1].mean
     assert means["videos_per_class=10", "inflated"] == ""
-    text = summary_markdown(tables)
+    text = summary_markdown("all of it", tables)
+    assert text.startswith("# all of it\n")
     inflated = next(line for line in text.splitlines() if line.startswith("| inflated"))
     assert inflated.count("*") == 1
     assert inflated.rstrip("| ").endswith("-")

@@ -329,7 +329,7 @@ def test_published_figures_stand_beside_ours(tmp_path, study, cells, shift, told
     values = read_csv(files.csv.read_text())[1]
     assert (values["published_mean"], values["as_published"]) == (str(figure.mean), str(told == "within"))
     assert f": {told}" in to_markdown(table)
-    assert f": {told}" in summary_markdown((AtCondition(Condition(1), table),))
+    assert f": {told}" in summary_markdown("s", (AtCondition(Condition(1), table),))
     assert (
         "Beside the published"
         not in tr.written(tmp_path, dataclasses.replace(study, published=None), cells)[0]

@@ -44,12 +44,12 @@ def summary_csv(tables: tuple[AtCondition, ...]) -> str:
     return text.getvalue()
 
 
-def summary_markdown(tables: tuple[AtCondition, ...]) -> str:
+def summary_markdown(name: str, tables: tuple[AtCondition, ...]) -> str:
     """Mean ± standard error in percent, parameters, and one headline a condition."""
     headings = ("variant", *(str(one.condition) for one in tables))
-    lines = [f"# {tables[0].table.name}", "", _row(headings), "|" + "---|" * len(headings)]
-    for name, rows in rows_by_variant(tables).items():
-        lines.append(_row((name, *(_cell(row) for row in rows))))
+    lines = [f"# {name}", "", _row(headings), "|" + "---|" * len(headings)]
+    for variant, rows in rows_by_variant(tables).items():
+        lines.append(_row((variant, *(_cell(row) for row in rows))))
     lines += ["", caption(tables), ""]
     lines += [f"- **{one.condition}**: {one.table.headline}" for one in tables]
     lines += _beside_published(tables)

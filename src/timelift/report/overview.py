@@ -41,7 +41,8 @@ def write_overview(
     write_text_whole(files.html, overview(folder, tables, pages, study, classes, lines, data_notes))
     write_text_whole(files.csv, summary_csv(tables))
     write_text_whole(
-        files.markdown, summary_markdown(tables) + names_markdown(study) + notes_markdown(data_notes)
+        files.markdown,
+        summary_markdown(study.name, tables) + names_markdown(study) + notes_markdown(data_notes),
     )
     write_text_whole(files.latex, summary_latex(tables))
     write_text_whole(files.runs, runs_csv(line for of in lines for line in of))

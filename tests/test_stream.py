@@ -310,6 +310,17 @@ def test_after_a_reset_another_video_begins():
 
 
 @pytest.mark.parametrize("rules", OF_EACH_KIND)
+def test_the_frame_that_came_may_be_written_over(rules):
+    video, moving = causal(OF_EACH_KIND[rules]), clip(6).double()
+    wanted = stepped(Stream(video), moving)[-1].clip_logits
+    stream, place = Stream(video), torch.empty_like(moving[:, :, 0])
+    for frame in moving.unbind(2):
+        answer = stream.step(place.copy_(frame))
+        place.zero_()
+    assert torch.equal(answer.clip_logits, wanted)
+
+
+@pytest.mark.parametrize("rules", OF_EACH_KIND)
 def test_two_streams_through_one_network_do_not_mix(rules):
     video, one, other = causal(OF_EACH_KIND[rules]), clip(4).double(), clip(4, clips=1, seed=9).double()
     first, second = Stream(video), Stream(video)

@@ -26,6 +26,11 @@ class Window:
     causal: bool = False
 
     @property
+    def keeps_length(self) -> bool:
+        """Whether there are as many answers as frames."""
+        return self.stride == 1 and (self.padding != "valid" or self.frames == 1)
+
+    @property
     def before(self) -> int:
         """Frames that are added before a clip: so far a window reaches before the frame of its answer."""
         return amounts(self.frames, self.frames, 1, self.padding, self.causal)[0]

@@ -26,11 +26,9 @@ def look_ahead(module: nn.Module) -> int:
     Raises:
         ConversionError: for a module that cannot be run piece by piece, saying why.
     """
-    if isinstance(module, OnFrames):
-        return 0
     if type(module) is nn.Sequential:
         return sum(map(look_ahead, module))
-    window = _window(module)
+    window = window_of(module)
     if window is not None:
         _check(window)
         return window.behind
@@ -43,13 +41,19 @@ def look_ahead(module: nn.Module) -> int:
     )
 
 
-def windows(module: nn.Module) -> Iterator[Window]:
-    """The windows through time of a module on clips, and of the parts of an nn.Sequential."""
-    for part in module if type(module) is nn.Sequential else (module,):
-        if part is not module:
-            yield from windows(part)
-        elif (window := _window(part)) is not None:
-            yield window
+def window_of(module: nn.Module) -> Window | None:
+    """The frames that an answer of a module on clips sees; None where it does not say, or there is no end."""
+    window = Window(1) if isinstance(module, OnFrames) else getattr(module, "window", None)
+    return window if isinstance(window, Window) else None
+
+
+def parts_of(module: nn.Module) -> Iterator[nn.Module]:
+    """A module on clips, or the parts of an nn.Sequential in turn."""
+    if type(module) is nn.Sequential:
+        for part in module:
+            yield from parts_of(part)
+    else:
+        yield module
 
 
 def advance(module: Any, clip: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -81,7 +85,7 @@ def revise(module: Any, clip: Tensor, state: Any, settled: int, time: int = 2) -
             clip, own = revise(part, clip, own, settled, time)
             states.append(own)
         return clip, tuple(states)
-    window = _window(module)
+    window = window_of(module)
     if window is None:
         return _in_two(module, clip, state, settled, time)
     seen = clip if state is None else torch.cat([state, clip], dim=time)
@@ -128,11 +132,6 @@ def _in_two(module: Any, clip: Tensor, state: Any, settled: int, time: int) -> t
     first, state = module.advance(clip.narrow(time, 0, settled), state)
     rest, _ = module.advance(clip.narrow(time, settled, clip.shape[time] - settled), state)
     return (rest if getattr(module, "summarises", False) else torch.cat([first, rest], dim=time)), state
-
-
-def _window(module: nn.Module) -> Window | None:
-    window = getattr(module, "window", None)
-    return window if isinstance(window, Window) else None
 
 
 def _check(window: Window) -> None:

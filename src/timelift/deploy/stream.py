@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from timelift.clip import Advancing, Clipwise, Tokenwise
 from timelift.conversions.errors import ConversionError
-from timelift.conversions.padding import Window
-from timelift.conversions.past import NotYet, advance, look_ahead, revise, windows
+from timelift.conversions.past import NotYet, advance, look_ahead, parts_of, revise, window_of
 from timelift.lifting import VideoModel, mean_consensus
 from timelift.networks.trace import example_frames
 from timelift.records.errors import UsageError
@@ -57,9 +56,11 @@ class Stream:
         self.video = video
         self._names = {m: name for name, m in video.named_modules() if isinstance(m, Clipwise)}
         self._ahead = {name: _ahead(layer) for layer, name in self._names.items()}
-        waiting = [layer.name for layer in self._names if any(map(_waits, windows(layer.on_clips)))]
+        waiting = [layer.name for layer in self._names if any(map(_waits, parts_of(layer.on_clips)))]
         _check_lengths([layer.name for layer, name in self._names.items() if self._ahead[name]], waiting)
         self._rhythm = None if waiting else (1, 1)  # frames up to the first answer, and between two
+        self._holds = bool(waiting) or any(self._ahead.values())  # whether frames outlast their step
+        self._summarises = any(getattr(module, "summarises", False) for module in video.modules())
         self.reset()
 
     @property
@@ -99,7 +100,8 @@ class Stream:
         self._check(frame)
         if self._rhythm is None:
             self._rhythm = self._found(frame) or (1, 1)  # (1, 1): every frame is a try
-        waiting, seen = (*self._waiting, frame), self._frames_seen + 1
+        waiting = (*self._waiting, frame.clone() if self._holds else frame)
+        seen = self._frames_seen + 1
         if len(waiting) >= self._rhythm[self._answer[0] is not None]:
             try:
                 self._work((*self._unsettled, *waiting))
@@ -141,7 +143,7 @@ class Stream:
 
     def _summed_up(self, rows: Tensor, settled: int) -> tuple[Any, Tensor]:
         """What is kept of the answers that stay, and the consensus (B, K) of these and all others."""
-        if any(getattr(module, "summarises", False) for module in self.video.modules()):
+        if self._summarises:
             return None, self.video.consensus(rows)  # each row is that of all frames
         stay, pass_by = rows[:, :settled], rows[:, settled:]
         if self.video.consensus is mean_consensus:
@@ -195,8 +197,9 @@ def _ahead(layer: Clipwise) -> int:
         raise UsageError(f"no stream through this network: {layer.name} {error}") from error
 
 
-def _waits(window: Window) -> bool:
-    return window.stride > 1 or (window.padding == "valid" and window.frames > 1)
+def _waits(module: nn.Module) -> bool:
+    window = window_of(module)
+    return window is not None and not window.keeps_length
 
 
 def _check_lengths(ahead: list[str], waiting: list[str]) -> None:

@@ -60,18 +60,18 @@ class Stream:
         _check_lengths([layer.name for layer, name in self._names.items() if self._ahead[name]], waiting)
         self._rhythm = None if waiting else (1, 1)  # frames up to the first answer, and between two
         self._holds = bool(waiting) or any(self._ahead.values())  # whether frames outlast their step
-        self._summarises = any(getattr(module, "summarises", False) for module in video.modules())
+        self.summarises = any(getattr(module, "summarises", False) for module in video.modules())
         self.reset()
 
     @property
     def delay(self) -> int:
         """Frames that pass without an answer at the beginning: the shortest clip's, less one."""
-        if self._rhythm is None:
-            found = map(self._found, example_frames(self.video.image_net))
-            self._rhythm = next((rhythm for rhythm in found if rhythm), None)
-        if self._rhythm is None:
-            raise UsageError("the delay follows from the size of the frames: step() once before you ask")
-        return self._rhythm[0] - 1
+        return self._known_rhythm()[0] - 1
+
+    @property
+    def every(self) -> int:
+        """Frames from one answer to the next."""
+        return self._known_rhythm()[1]
 
     @property
     def look_ahead(self) -> int:
@@ -143,7 +143,7 @@ class Stream:
 
     def _summed_up(self, rows: Tensor, settled: int) -> tuple[Any, Tensor]:
         """What is kept of the answers that stay, and the consensus (B, K) of these and all others."""
-        if self._summarises:
+        if self.summarises:
             return None, self.video.consensus(rows)  # each row is that of all frames
         stay, pass_by = rows[:, :settled], rows[:, settled:]
         if self.video.consensus is mean_consensus:
@@ -151,6 +151,14 @@ class Stream:
             return kept, _mean_with(kept, pass_by)[0].to(rows.dtype)
         before = self._summary or ()
         return (*before, stay), self.video.consensus(torch.cat([*before, rows], dim=1))
+
+    def _known_rhythm(self) -> tuple[int, int]:
+        if self._rhythm is None:
+            found = map(self._found, example_frames(self.video.image_net))
+            self._rhythm = next((rhythm for rhythm in found if rhythm), None)
+        if self._rhythm is None:
+            raise UsageError("the delay follows from the size of the frames: step() once before you ask")
+        return self._rhythm
 
     def _found(self, frame: Tensor) -> tuple[int, int] | None:
         """Frames up to the first answer, and between two; None where a twin without numbers cannot run."""

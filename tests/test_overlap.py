@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from heart_tiny import Tiny, clip, frames, seeded
+from test_cli import run
 from timelift import (
     AvgPool,
     Factorize,
@@ -19,8 +20,11 @@ from timelift import (
     Shift,
     TokenConv,
     Transform,
+    build_variant,
     lift,
     named,
+    parse_variant,
+    save,
     tokens,
 )
 from timelift.data.dataset import EvaluationClips, view_indices
@@ -30,9 +34,11 @@ from timelift.deploy.overlap import OverlappingClips
 from timelift.deploy.prefix import End, Prefix
 from timelift.evaluation.evaluate import evaluate
 from timelift.records import ClipFormat, Manifest, Recipe, UsageError, Video, Views
+from timelift.records.predictions import read_predictions
 from timelift.runs.sharing import sharing
 from timelift.systems.over_time import MeanOverTime
 from timelift.testing import wake
+from videos_tiny import write_net, write_videos
 
 VIDEO, LENGTH = 24, 9
 CLIPS = {
@@ -359,3 +365,21 @@ def test_nothing_is_answered_together_where_no_clips_overlap():
             device="cpu",
             together=lambda frames, places: frames,
         )
+
+
+def test_the_command_says_what_clips_share_and_scores_as_clip_by_clip(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TIMELIFT_CACHE", str(tmp_path / "cache"))
+    data, folder = write_videos(tmp_path / "videos", per_class=2, splits=("test",)), tmp_path / "run"
+    clip_format = ClipFormat(frames=4, short_side=20, size=16, stride=2, mean=(0.4,) * 3, std=(0.2,) * 3)
+    variant = f"{write_net(tmp_path)} Inflate(frames=3) @ first(1)"
+    model = build_variant(parse_variant(variant), 2, 3, 4, 16)
+    save(model, variant, ("left", "right"), clip_format, folder)
+    assert run("evaluate", folder, data, "--clips", 5, "--output", tmp_path / "shared.npz") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "clips that overlap share all frames but each one's first 1 and last 1" in said
+    monkeypatch.setattr("timelift.runs.judging.sharing", lambda *_: None)
+    assert run("evaluate", folder, data, "--clips", 5, "--output", tmp_path / "alone.npz") == 0
+    assert "clips that overlap" not in " ".join(capsys.readouterr().err.split())
+    shared, naive = (read_predictions(tmp_path / f"{name}.npz").clip_logits for name in ("shared", "alone"))
+    np.testing.assert_allclose(shared, naive, rtol=1e-5, atol=1e-6)
+    assert shared.shape == (4, 5, 2)

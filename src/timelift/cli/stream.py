@@ -66,7 +66,6 @@ def command(
         frames = frames_of_file(Path(source), clip.short_side, clip.channels, pictures)
     say(f"{run}: {follower.words}")
     tell = csv_lines if format == "csv" else json_line
-    sys.stdout.write(HEADER if format == "csv" else "")
     lines: list[str] = []  # of the newest answer, for the video
     came = answers = 0
     with contextlib.ExitStack() as closing:
@@ -78,6 +77,7 @@ def command(
             if probabilities is not None:
                 ranked = best(probabilities, model.classes, top)
                 lines = [f"{name} {probability:.2f}" for name, probability in ranked]
+                sys.stdout.write(HEADER if answers == 0 and format == "csv" else "")
                 sys.stdout.write(tell(frame.index, frame.seconds, ranked))
                 sys.stdout.flush()
                 answers += 1

@@ -109,18 +109,21 @@ def with_past(clip: Tensor, past: Any, window: Window, fill: float = 0.0) -> tup
     _check(window)
     if window.behind:
         raise ConversionError("sees frames behind its own: an answer for good takes causal=True")
-    if past is None:
-        first = clip[:, :, :1] if window.padding == "replicate" else torch.full_like(clip[:, :, :1], fill)
-        seen = torch.cat([first] * window.before + [clip], dim=2)
-    else:
-        kept, passing = (past, 0) if window.stride == 1 else past
-        seen = torch.cat([kept, clip], dim=2)[:, :, passing:]
+    kept, passing = past if isinstance(past, tuple) else (past, 0)
+    before = _beginning(clip, window, fill) if kept is None else kept
+    seen = torch.cat([before, clip], dim=2)[:, :, passing:]
     full = (seen.shape[2] - window.frames) // window.stride + 1
     if full < 1:
         raise NotYet
     begins = full * window.stride
     rest = seen[:, :, begins:].clone()
     return seen, rest if window.stride == 1 else (rest, max(0, begins - seen.shape[2]))
+
+
+def _beginning(clip: Tensor, window: Window, fill: float) -> Tensor:
+    """What stands before a clip's first frame, (B, C, before, H, W)."""
+    first = clip[:, :, :1] if window.padding == "replicate" else torch.full_like(clip[:, :, :1], fill)
+    return torch.cat([first] * window.before, dim=2) if window.before else first[:, :, :0]
 
 
 def _in_two(module: Any, clip: Tensor, state: Any, settled: int, time: int) -> tuple[Tensor, Any]:

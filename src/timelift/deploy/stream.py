@@ -59,7 +59,7 @@ class Stream:
         waiting = [layer.name for layer in self._names if any(map(_waits, parts_of(layer.on_clips)))]
         _check_lengths([layer.name for layer, name in self._names.items() if self._ahead[name]], waiting)
         self._rhythm = None if waiting else (1, 1)  # frames up to the first answer, and between two
-        self._holds = bool(waiting) or any(self._ahead.values())  # whether frames outlast their step
+        self.holds_frames = bool(waiting) or any(self._ahead.values())  # beyond the step that they came in
         self.summarises = any(getattr(module, "summarises", False) for module in video.modules())
         self.reset()
 
@@ -100,7 +100,7 @@ class Stream:
         self._check(frame)
         if self._rhythm is None:
             self._rhythm = self._found(frame) or (1, 1)  # (1, 1): every frame is a try
-        waiting = (*self._waiting, frame.clone() if self._holds else frame)
+        waiting = (*self._waiting, frame.clone() if self.holds_frames else frame)
         seen = self._frames_seen + 1
         if len(waiting) >= self._rhythm[self._answer[0] is not None]:
             try:

@@ -39,7 +39,7 @@ class OverlappingClips:
 
     def __call__(self, frames: Tensor, places: Tensor) -> Tensor:
         """The logits of every clip; equal clips are answered once."""
-        different, which = torch.unique(places, dim=0, return_inverse=True)
+        different, which = torch.unique(places.cpu(), dim=0, return_inverse=True)
         parts = frames.contiguous(memory_format=torch.channels_last).split(self.most_frames)
         features = torch.cat([self.prefix.features(part) for part in parts])
         return self._answers(features, different, frames[:1])[which]

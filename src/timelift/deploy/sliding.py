@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from timelift.deploy.prefix import Prefix
-from timelift.deploy.stream import StreamAnswer
+from timelift.deploy.stream import StreamAnswer, check_eval, check_frame
 from timelift.lifting import VideoModel
 from timelift.records.errors import UsageError
 
@@ -27,8 +27,7 @@ class SlidingClips:
         Raises:
             UsageError: for a network in train mode, or less than one frame.
         """
-        if video.training:
-            raise UsageError("the network is in train mode: call video.eval() first")
+        check_eval(video)
         if frames < 1 or every < 1:
             raise UsageError(f"clips of {frames} frame(s), one every {every}: at least 1 of both")
         self.video, self.frames, self.every = video, frames, every
@@ -57,12 +56,7 @@ class SlidingClips:
         Raises:
             UsageError: for a frame of another shape than those before it.
         """
-        if frame.dim() != 4:
-            raise UsageError(f"a frame is (B, C, H, W); this tensor is {tuple(frame.shape)}")
-        if self._shape and tuple(frame.shape) != self._shape:
-            raise UsageError(
-                f"the frame is {tuple(frame.shape)}, those before it {self._shape}: reset() for another video"
-            )
+        check_frame(self.video, frame, self._shape)
         seen, waiting = self._frames_seen + 1, (*self._waiting, frame.clone())[-self.frames :]
         if seen >= self.frames and (seen - self.frames) % self.every == 0:
             kept = self._with_features(waiting)

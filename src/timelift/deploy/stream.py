@@ -52,7 +52,7 @@ class Stream:
             raise UsageError(
                 f"a stream takes a lifted network (VideoModel), and a {type(video).__name__} came"
             )
-        _check_eval(video)
+        check_eval(video)
         self.video = video
         self._names = {m: name for name, m in video.named_modules() if isinstance(m, Clipwise)}
         self._ahead = {name: _ahead(layer) for layer, name in self._names.items()}
@@ -97,7 +97,7 @@ class Stream:
         Raises:
             UsageError: for a frame of another shape than those before it.
         """
-        self._check(frame)
+        check_frame(self.video, frame, self._shape)
         if self._rhythm is None:
             self._rhythm = self._found(frame) or (1, 1)  # (1, 1): every frame is a try
         waiting = (*self._waiting, frame.clone() if self.holds_frames else frame)
@@ -178,15 +178,6 @@ class Stream:
             return None
         return answered[0], answered[1] - answered[0]
 
-    def _check(self, frame: Tensor) -> None:
-        _check_eval(self.video)
-        if frame.dim() != 4:
-            raise UsageError(f"a frame is (B, C, H, W); this tensor is {tuple(frame.shape)}")
-        if self._shape and tuple(frame.shape) != self._shape:
-            raise UsageError(
-                f"the frame is {tuple(frame.shape)}, those before it {self._shape}: reset() for another video"
-            )
-
 
 def _mean_with(summary: tuple[Tensor, int] | None, rows: Tensor) -> tuple[Tensor, int]:
     """A mean (B, K) in float32 at least, and of how many; with more rows (B, n, K)."""
@@ -218,10 +209,22 @@ def _check_lengths(ahead: list[str], waiting: list[str]) -> None:
         )
 
 
-def _check_eval(video: VideoModel) -> None:
+def check_eval(video: VideoModel) -> None:
+    """Raise a UsageError for a network in train mode."""
     if video.training:
         raise UsageError(
             "the network is in train mode, where frames change each other: call video.eval() first"
+        )
+
+
+def check_frame(video: VideoModel, frame: Tensor, before: tuple[int, ...]) -> None:
+    """Raise a UsageError for a frame that cannot stand behind those of the shape `before`; () for none."""
+    check_eval(video)
+    if frame.dim() != 4:
+        raise UsageError(f"a frame is (B, C, H, W); this tensor is {tuple(frame.shape)}")
+    if before and tuple(frame.shape) != before:
+        raise UsageError(
+            f"the frame is {tuple(frame.shape)}, those before it {before}: reset() for another video"
         )
 
 

@@ -184,7 +184,7 @@ def _all_at_once(
         answers = []
         for crop in crops:  # (N, C, H, W)
             pixels = normalise(crop.transpose(0, 1).unsqueeze(0).to(device))[0].transpose(0, 1)
-            answers.append(together(pixels, places.to(device)).float().cpu())
+            answers.append(together(pixels, places).float().cpu())
         yield [index] * places.shape[0] * len(crops), torch.stack(answers, dim=1).flatten(0, 1)
         if progress is not None:
             progress(index + 1, len(clips))

@@ -13,9 +13,10 @@ from torch import nn
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import latency, multiply_adds, parameters
-from timelift.evaluation.evaluate import ALONE, Clips, Share, Together, evaluate
+from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
 from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
+from timelift.evaluation.together import Together
 from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run, UsageError
 from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, write_predictions

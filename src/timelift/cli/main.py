@@ -22,6 +22,7 @@ _VERBS = {
     "pretrain": "Train a composite LSTM on clips without labels, to start a classifier from.",
     "evaluate": "Judge a trained network on labelled videos.",
     "predict": "Say what videos show: top classes over time.",
+    "stream": "Follow a video or a camera: top classes as it comes.",
     "features": "Write what a network's layer says of every video.",
     "probe": "Fit a linear classifier on features, and test it once.",
     "fuse": "Fuse finished runs from what they answered, and say what that gains.",

@@ -5,15 +5,15 @@ slice's kernel, and the answers are shifted in time and summed.
 """
 
 from functools import reduce
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from timelift.clip import fold, unfold
 from timelift.conversions.kernel import convolve_as, forward_alone, is_plain
-from timelift.conversions.padding import TimePadding, amounts, pad_time
-from timelift.conversions.past import check_causal, with_past
+from timelift.conversions.padding import TimePadding, Window, amounts, pad_time
+from timelift.conversions.past import with_past
 
 
 class Timing(Protocol):
@@ -66,15 +66,15 @@ class ConvOnClips(nn.Module):
             return self._at_once(clip, before)
         return self.convolve(self.padded(clip))
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError for what cannot be advanced piece by piece."""
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees."""
         f = self.fields
-        check_causal(f.frames, self.temporal_stride, f.padding, f.causal)
+        return Window(f.frames, self.temporal_stride, f.padding, f.causal)
 
-    def advance(self, clip: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and the inputs that those behind them see."""
-        self.check_stream()
-        seen, past = with_past(clip, past, self.fields.frames, self.fields.padding)
+        seen, past = with_past(clip, past, self.window)
         return self.convolve(seen), past
 
     def padded(self, clip: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Padding in time: which frame slice i of a kernel of T slices sees.
 
 Slice i sees frame t + i - (T-1)//2; when causal, frame t + i - (T-1). "same" is TensorFlow's: just enough
-zeros for ceil(L / stride) outputs, the odd one at the end.
+zeros for ceil(L / stride) outputs, the odd one at the end; when causal, as a pool may be, all of it stands
+before the clip.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,6 +14,31 @@ from torch import Tensor
 from timelift.conversions.errors import ClipTooShort, ConversionError
 
 TimePadding = Literal["replicate", "zeros", "same", "valid"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which frames the answers of a layer see: `frames` in a row, for every `stride`-th frame."""
+
+    frames: int
+    stride: int = 1
+    padding: TimePadding = "replicate"
+    causal: bool = False
+
+    @property
+    def keeps_length(self) -> bool:
+        """Whether there are as many answers as frames."""
+        return self.stride == 1 and (self.padding != "valid" or self.frames == 1)
+
+    @property
+    def before(self) -> int:
+        """Frames that are added before a clip: so far a window reaches before the frame of its answer."""
+        return amounts(self.frames, self.frames, 1, self.padding, self.causal)[0]
+
+    @property
+    def behind(self) -> int:
+        """Frames that are added behind it: so far a window looks ahead of the frame of its answer."""
+        return amounts(self.frames, self.frames, 1, self.padding, self.causal)[1]
 
 
 def check_padding(padding: str, causal: bool) -> None:
@@ -26,7 +53,7 @@ def amounts(length: int, kernel: int, stride: int, padding: TimePadding, causal:
     """Frames added before and after a clip of `length` frames."""
     if padding == "valid":
         return 0, 0
-    if padding == "same":
+    if padding == "same" and not causal:
         total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
         return total // 2, total - total // 2
     before = kernel - 1 if causal else (kernel - 1) // 2

@@ -3,11 +3,13 @@
 The rewrite gives the same sums and avoids PyTorch's slow path for such 3-D kernels on a CPU.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from timelift.conversions.padding import TimePadding, pad_time
-from timelift.conversions.past import check_causal, with_past
+from timelift.conversions.padding import TimePadding, Window, pad_time
+from timelift.conversions.past import with_past
 
 
 class TemporalConv(nn.Module):
@@ -32,14 +34,14 @@ class TemporalConv(nn.Module):
         """Convolve every place of the map through time."""
         return self._convolved(pad_time(clip, self.weight.shape[2], self.stride, self.padding, self.causal))
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError for what cannot be advanced piece by piece."""
-        check_causal(self.weight.shape[2], self.stride, self.padding, self.causal)
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees."""
+        return Window(self.weight.shape[2], self.stride, self.padding, self.causal)
 
-    def advance(self, clip: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and the inputs that those behind them see."""
-        self.check_stream()
-        seen, past = with_past(clip, past, self.weight.shape[2], self.padding)
+        seen, past = with_past(clip, past, self.window)
         return self._convolved(seen), past
 
     def _convolved(self, padded: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from timelift.conversions.errors import ClipTooShort, ConversionError
+from timelift.rewrite.through_time import Steps
 
 TimePadding = Literal["replicate", "zeros", "same", "valid"]
 
@@ -33,6 +34,16 @@ def amounts(length: int, kernel: int, stride: int, padding: TimePadding, causal:
     return before, kernel - 1 - before
 
 
+def steps_through(clip: Tensor, kernel: int, stride: int, padding: TimePadding, causal: bool) -> Steps:
+    """How a kernel goes through this clip.
+
+    Raises:
+        ClipTooShort: under "valid", for a clip of fewer frames than the kernel has.
+    """
+    _check_length(clip, kernel, padding)
+    return Steps(stride, *amounts(clip.shape[2], kernel, stride, padding, causal), padding == "replicate")
+
+
 def pad_time(
     clip: Tensor, kernel: int, stride: int, padding: TimePadding, causal: bool, fill: float = 0.0
 ) -> Tensor:
@@ -41,13 +52,17 @@ def pad_time(
     Raises:
         ClipTooShort: under "valid", for a clip of fewer frames than the kernel has.
     """
-    length = clip.shape[2]
-    if padding == "valid" and length < kernel:
-        raise ClipTooShort(f"{length} frame(s) are fewer than a kernel of {kernel} without padding takes")
-    before, after = amounts(length, kernel, stride, padding, causal)
+    _check_length(clip, kernel, padding)
+    before, after = amounts(clip.shape[2], kernel, stride, padding, causal)
     if before == after == 0:
         return clip
     first, last = clip[:, :, :1], clip[:, :, -1:]
     if padding != "replicate":
         first, last = torch.full_like(first, fill), torch.full_like(last, fill)
     return torch.cat([first] * before + [clip] + [last] * after, dim=2)
+
+
+def _check_length(clip: Tensor, kernel: int, padding: TimePadding) -> None:
+    length = clip.shape[2]
+    if padding == "valid" and length < kernel:
+        raise ClipTooShort(f"{length} frame(s) are fewer than a kernel of {kernel} without padding takes")

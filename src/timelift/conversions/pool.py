@@ -6,14 +6,14 @@ A 3-D max pool is the spatial one followed by the temporal one; likewise the ave
 import copy
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from timelift.clip import OnFrames
 from timelift.conversions.errors import ConversionError
 from timelift.conversions.inflate import check_frames
-from timelift.conversions.padding import TimePadding, amounts, check_padding, pad_time
+from timelift.conversions.padding import TimePadding, check_padding, steps_through
 from timelift.fields import typed
+from timelift.rewrite.pools import max_through_time, mean_through_time
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,11 +89,6 @@ class _TemporalPool(nn.Module):
         super().__init__()
         self.frames, self.stride, self.padding = frames, stride, padding
 
-    def windows(self, clip: Tensor, fill: float) -> Tensor:
-        """(B, C, T', H, W, frames): every window, a view of the padded clip."""
-        padded = pad_time(clip, self.frames, self.stride, self.padding, causal=False, fill=fill)
-        return padded.unfold(2, self.frames, self.stride)
-
     def extra_repr(self) -> str:
         """What print(network) shows."""
         return f"frames={self.frames}, stride={self.stride}, padding={self.padding!r}"
@@ -104,7 +99,8 @@ class TemporalMaxPool(_TemporalPool):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Pool through time; what is padded never wins."""
-        return self.windows(clip, fill=-torch.inf).amax(dim=-1)
+        steps = steps_through(clip, self.frames, self.stride, self.padding, causal=False)
+        return max_through_time(clip, self.frames, steps)
 
 
 class TemporalAvgPool(_TemporalPool):
@@ -112,16 +108,8 @@ class TemporalAvgPool(_TemporalPool):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Pool through time; what is padded with "same" is not counted."""
-        total = self.windows(clip, fill=0.0).sum(dim=-1)
-        return total / self._counts(clip).view(1, 1, -1, 1, 1)
-
-    def _counts(self, clip: Tensor) -> Tensor:
-        length = clip.shape[2]
-        before, after = amounts(length, self.frames, self.stride, self.padding, causal=False)
-        counted = 1.0 if self.padding == "replicate" else 0.0
-        ones = torch.ones(length, dtype=clip.dtype, device=clip.device)
-        padded = nn.functional.pad(ones, (before, after), value=counted)
-        return padded.unfold(0, self.frames, self.stride).sum(dim=-1)
+        steps = steps_through(clip, self.frames, self.stride, self.padding, causal=False)
+        return mean_through_time(clip, self.frames, steps)
 
 
 class TemporalSubsample(nn.Module):

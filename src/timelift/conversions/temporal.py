@@ -1,13 +1,11 @@
-"""A convolution through time alone, k x 1 x 1, written as a (k, 1) 2-D convolution over (T, H*W).
-
-The rewrite gives the same sums and avoids PyTorch's slow path for such 3-D kernels on a CPU.
-"""
+"""A convolution through time alone, k x 1 x 1."""
 
 import torch
 from torch import Tensor, nn
 
-from timelift.conversions.padding import TimePadding, pad_time
+from timelift.conversions.padding import TimePadding, steps_through
 from timelift.conversions.past import check_causal, with_past
+from timelift.rewrite.through_time import Steps, through_time
 
 
 class TemporalConv(nn.Module):
@@ -30,7 +28,8 @@ class TemporalConv(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Convolve every place of the map through time."""
-        return self._convolved(pad_time(clip, self.weight.shape[2], self.stride, self.padding, self.causal))
+        steps = steps_through(clip, self.weight.shape[2], self.stride, self.padding, self.causal)
+        return through_time(clip, self.weight, steps, self.groups)
 
     def check_stream(self) -> None:
         """Raise a ConversionError for what cannot be advanced piece by piece."""
@@ -40,14 +39,7 @@ class TemporalConv(nn.Module):
         """The next frames of a stream, and the inputs that those behind them see."""
         self.check_stream()
         seen, past = with_past(clip, past, self.weight.shape[2], self.padding)
-        return self._convolved(seen), past
-
-    def _convolved(self, padded: Tensor) -> Tensor:
-        columns = padded.flatten(3)  # (B, C, T, H*W)
-        out = nn.functional.conv2d(
-            columns, self.weight.squeeze(-1), stride=(self.stride, 1), groups=self.groups
-        )
-        return out.unflatten(3, padded.shape[3:])
+        return through_time(seen, self.weight, Steps(1, 0, 0, repeat=False), self.groups), past
 
     def extra_repr(self) -> str:
         """What print(network) shows."""

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from timelift.clip import fold, unfold
 from timelift.conversions.padding import amounts
 from timelift.rewrite.pools import max_through_time, mean_through_time
-from timelift.rewrite.through_time import Steps
+from timelift.rewrite.steps import Steps
 
 CASES = [
     (Steps(stride, *amounts(length, frames, stride, padding, False), padding == "replicate"), frames, length)

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from timelift.conversions.padding import amounts
-from timelift.rewrite.through_time import Steps, plain, through_time
+from timelift.rewrite.steps import Steps
+from timelift.rewrite.through_time import plain, through_time
 
 PADDINGS = [("replicate", False), ("zeros", False), ("same", False), ("valid", False)]
 PADDINGS += [("replicate", True), ("zeros", True), ("valid", True)]

@@ -14,6 +14,7 @@ from timelift.clip import fold, unfold
 from timelift.conversions.kernel import convolve_as, forward_alone, is_plain
 from timelift.conversions.padding import TimePadding, amounts, pad_time
 from timelift.conversions.past import check_causal, with_past
+from timelift.rewrite.convolution import convolution
 
 
 class Timing(Protocol):
@@ -99,7 +100,7 @@ class ConvOnClips(nn.Module):
         """One 3-D convolution, with so many frames of zeros at both ends."""
         stride = (self.temporal_stride, *self.spatial["stride"])
         padding, dilation = (zeros, *self.spatial["padding"]), (1, *self.spatial["dilation"])
-        return nn.functional.conv3d(clip, self.kernel(), self.bias, stride, padding, dilation, self.groups)
+        return convolution(clip, self.kernel(), self.bias, stride, padding, dilation, self.groups)
 
     def _slice_by_slice(self, held: nn.Module, padded: Tensor) -> Tensor:
         """The held layer's answers to every slice's frames, summed; the first brings the bias."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from timelift.conversions.errors import ClipTooShort, ConversionError
-from timelift.rewrite.through_time import Steps
+from timelift.rewrite.steps import Steps
 
 TimePadding = Literal["replicate", "zeros", "same", "valid"]
 

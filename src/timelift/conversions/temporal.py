@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from timelift.conversions.padding import TimePadding, steps_through
 from timelift.conversions.past import check_causal, with_past
-from timelift.rewrite.through_time import Steps, through_time
+from timelift.rewrite.steps import Steps
+from timelift.rewrite.through_time import through_time
 
 
 class TemporalConv(nn.Module):

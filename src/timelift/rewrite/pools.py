@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from timelift.rewrite.through_time import Steps
+from timelift.rewrite.steps import Steps
 
 
 def max_through_time(clip: Tensor, frames: int, steps: Steps) -> Tensor:

@@ -7,29 +7,14 @@ conv2d, and a frame that is repeated adds its share to the few outputs that see 
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from timelift.rewrite.eager import eager, in_autocast
-
-
-class Steps(NamedTuple):
-    """How a kernel of k slices goes through T frames: slice i of output t sees frame t * stride + i - before.
-
-    Frames that are not there are zeros, or (repeat) the nearest one that is.
-    """
-
-    stride: int
-    before: int
-    after: int
-    repeat: bool
-
-    def outputs(self, length: int, slices: int) -> int:
-        """Frames of the answer."""
-        return (length + self.before + self.after - slices) // self.stride + 1
+from timelift.rewrite.steps import Steps
 
 
 def through_time(clip: Tensor, weight: Tensor, steps: Steps, groups: int) -> Tensor:
@@ -134,19 +119,16 @@ def _of_kernel(gradient: Tensor, columns: Tensor, kernel: Tensor, steps: Steps, 
     if groups > 1 or gradient.dtype not in (torch.float32, torch.float64):
         padded = _padded(columns, steps)
         return _backward(gradient, padded, kernel, steps.stride, 0, groups, (False, True))[1]
-    length, stride = columns.shape[2], steps.stride
     answers, frames = (
         gradient.permute(0, 2, 3, 1),
         columns.permute(0, 2, 3, 1),
-    )  # (B, T', H*W, C'), (B, T, H*W, C)
+    )  # channels last: (B, T, H*W, C)
     out = torch.zeros_like(kernel)
     for i in range(kernel.shape[2]):
-        first = max(0, -((i - steps.before) // stride))  # the first output whose frame is there
-        end = min(answers.shape[1], (length - 1 + steps.before - i) // stride + 1)
-        if first < end:
-            source = first * stride + i - steps.before
-            seen = frames[:, source : source + (end - first - 1) * stride + 1 : stride]
-            out[:, :, i, 0] = _product(answers[:, first:end], seen)
+        inside = steps.inside(i, frames.shape[1], 0, answers.shape[1])
+        if inside:
+            seen = frames[:, steps.source(i, inside)]
+            out[:, :, i, 0] = _product(answers[:, inside.start : inside.stop], seen)
     for t, slices, frame in _repeated(columns, kernel, steps):
         share = _product(answers[:, t : t + 1], frames[:, frame : frame + 1])
         out[:, :, slices, 0] += share.unsqueeze(-1)

@@ -1,0 +1,29 @@
+"""How a kernel goes through time: which frame a slice sees, in numbers."""
+
+from typing import NamedTuple
+
+
+class Steps(NamedTuple):
+    """Slice i of output t sees frame t * stride + i - before.
+
+    Frames that are not there are zeros, or (repeat) the nearest one that is.
+    """
+
+    stride: int
+    before: int
+    after: int
+    repeat: bool
+
+    def outputs(self, length: int, slices: int) -> int:
+        """Frames of the answer to a clip of `length`."""
+        return (length + self.before + self.after - slices) // self.stride + 1
+
+    def inside(self, i: int, length: int, start: int, end: int) -> range:
+        """Those of the outputs from start to end for which slice i sees a frame that is there."""
+        first = max(start, -((i - self.before) // self.stride))
+        return range(first, min(end, (length - 1 + self.before - i) // self.stride + 1))
+
+    def source(self, i: int, outputs: range, first: int = 0) -> slice:
+        """The frames that slice i of these outputs sees, counted from frame `first`."""
+        start = outputs.start * self.stride + i - self.before - first
+        return slice(start, start + (len(outputs) - 1) * self.stride + 1, self.stride)

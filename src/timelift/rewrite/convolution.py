@@ -23,7 +23,8 @@ def convolution(
     groups: int,
 ) -> Tensor:
     """Frames (N, C, H, W) or clips (B, C, T, H, W), and a kernel of as many axes, as conv2d and conv3d."""
-    if kernel.requires_grad and torch.is_grad_enabled() and eager(maps) and eager(kernel):
+    batched = maps.dim() == kernel.dim()
+    if batched and kernel.requires_grad and torch.is_grad_enabled() and eager(maps) and eager(kernel):
         maps, kernel = in_autocast(maps, kernel)
         form = kernel_gradient_form(maps, kernel, stride, dilation, groups)
         if form != "pytorch":

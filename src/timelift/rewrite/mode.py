@@ -24,7 +24,7 @@ class _Rewritten(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         call = dict(zip(_NAMES, args, strict=False)) | (kwargs or {})
         padding = call.get("padding", 0)
-        if isinstance(padding, str) or call["input"].dim() != 4:
+        if isinstance(padding, str):
             return func(*args, **(kwargs or {}))
         return convolution(
             call["input"],

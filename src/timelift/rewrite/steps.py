@@ -27,3 +27,16 @@ class Steps(NamedTuple):
         """The frames that slice i of these outputs sees, counted from frame `first`."""
         start = outputs.start * self.stride + i - self.before - first
         return slice(start, start + (len(outputs) - 1) * self.stride + 1, self.stride)
+
+    def pairs(self, i: int, length: int, slices: int) -> list[tuple[slice, slice]]:
+        """The outputs of slice i, and the frames that it sees for them: as many, or one for all."""
+        outputs = self.outputs(length, slices)
+        inside = self.inside(i, length, 0, outputs)
+        early = min(inside.start, outputs)
+        late = max(early, inside.stop)
+        found = [(slice(early, late), self.source(i, inside))] if inside else []
+        if self.repeat and early > 0:
+            found.append((slice(0, early), slice(0, 1)))
+        if self.repeat and late < outputs:
+            found.append((slice(late, outputs), slice(length - 1, length)))
+        return found

@@ -40,8 +40,8 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "deploy": {"records", "clip", "conversions", "networks", "lifting"},
     "bench": {"records", "data", "training", "comparison", "runs"} | BUILDING,
     "zoo": {"records", "testing", "deploy"} | BUILDING,
-    "runs": {"records", "fields", "memory", "testing"} | BUILDING | WORKING,
-    "cli": {"records", "fields", "memory", "testing", "runs", "bench", "zoo"} | BUILDING | WORKING,
+    "runs": {"records", "fields", "memory", "testing", "deploy"} | BUILDING | WORKING,
+    "cli": {"records", "fields", "memory", "testing", "deploy", "runs", "bench", "zoo"} | BUILDING | WORKING,
 }
 WITHOUT_TORCH = ("records", "comparison", "report")
 ONLY_IN = {  # package -> the modules, or whole rooms, that may import it

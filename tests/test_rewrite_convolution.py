@@ -38,7 +38,9 @@ def of_kernel(convolve, kernel, gradient_like=None):
 # --- Winograd's kernel gradient ---
 
 
-@pytest.mark.parametrize(("number", "height", "width", "padding"), [c for c in FRAMES if c[1] + 2 * c[3] >= 3])
+@pytest.mark.parametrize(
+    ("number", "height", "width", "padding"), [c for c in FRAMES if c[1] + 2 * c[3] >= 3]
+)
 def test_winograd_on_frames_is_the_gradient_of_conv2d(number, height, width, padding):
     frames, kernel = random(number, 3, height, width), random(5, 3, 3, 3)
     wanted, gradient = of_kernel(lambda k: F.conv2d(frames, k, padding=padding), kernel)
@@ -47,7 +49,9 @@ def test_winograd_on_frames_is_the_gradient_of_conv2d(number, height, width, pad
     torch.testing.assert_close(came.squeeze(2), wanted)
 
 
-@pytest.mark.parametrize(("slices", "length", "stride", "padding"), [c for c in CLIPS if c[1] + 2 * c[3] >= c[0]])
+@pytest.mark.parametrize(
+    ("slices", "length", "stride", "padding"), [c for c in CLIPS if c[1] + 2 * c[3] >= c[0]]
+)
 def test_winograd_on_clips_is_the_gradient_of_conv3d(slices, length, stride, padding, monkeypatch):
     clip, kernel = random(2, 3, length, 6, 5), random(4, 3, slices, 3, 3)
     wanted, gradient = of_kernel(
@@ -124,7 +128,8 @@ def test_contiguous_copies_serve_any_kernel(stride, dilation, side, monkeypatch)
     wanted = F.conv2d(maps, kernel, None, stride, 1, dilation)
     gradient = random(*wanted.shape)
     torch.testing.assert_close(
-        torch.autograd.grad(came, (maps, kernel), gradient), torch.autograd.grad(wanted, (maps, kernel), gradient)
+        torch.autograd.grad(came, (maps, kernel), gradient),
+        torch.autograd.grad(wanted, (maps, kernel), gradient),
     )
 
 
@@ -198,7 +203,9 @@ def forms_taken(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     taken = []
     rule = module.kernel_gradient_form
-    monkeypatch.setattr(module, "kernel_gradient_form", lambda *shape: taken.append(rule(*shape)) or taken[-1])
+    monkeypatch.setattr(
+        module, "kernel_gradient_form", lambda *shape: taken.append(rule(*shape)) or taken[-1]
+    )
     return taken
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from timelift.clip import fold, unfold
 from timelift.conversions.padding import amounts
-from timelift.rewrite.pools import max_through_time, mean_through_time
+from timelift.rewrite.pools import max_through_time
 from timelift.rewrite.steps import Steps
 
 CASES = [
@@ -18,7 +18,6 @@ CASES = [
     )
     if padding != "valid" or length >= frames
 ]
-POOLS = {"max": (max_through_time, torch.amax), "mean": (mean_through_time, torch.mean)}
 
 
 def drawn(length, ties=False, dtype=torch.float64, size=(3, 2)):
@@ -27,23 +26,20 @@ def drawn(length, ties=False, dtype=torch.float64, size=(3, 2)):
     return clip.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
 
 
-def loop(clip, frames, steps, pool):
+def loop(clip, frames, steps):
     """Window by window, of the frames that are there."""
     length, answers = clip.shape[2], []
     for t in range(steps.outputs(length, frames)):
         first = t * steps.stride - steps.before
-        seen = [min(max(i, 0), length - 1) for i in range(first, first + frames)]
-        seen = seen if steps.repeat else [i for i in range(first, first + frames) if 0 <= i < length]
-        answers.append(pool(clip[:, :, seen], dim=2))
+        seen = [i for i in range(first, first + frames) if 0 <= i < length]
+        answers.append(clip[:, :, seen].amax(dim=2))
     return torch.stack(answers, dim=2)
 
 
-@pytest.mark.parametrize("name", POOLS)
-def test_a_pool_is_a_loop_over_its_windows(name):
-    ours, theirs = POOLS[name]
+def test_the_largest_is_that_of_a_loop_over_the_windows():
     for steps, frames, length in CASES:
         clip = drawn(length)
-        came, wanted = ours(clip, frames, steps), loop(clip, frames, steps, theirs)
+        came, wanted = max_through_time(clip, frames, steps), loop(clip, frames, steps)
         torch.testing.assert_close(came, wanted)
         weights = torch.randn_like(wanted)
         gradients = [torch.autograd.grad(answer, clip, weights)[0] for answer in (came, wanted)]
@@ -62,8 +58,7 @@ def test_space_then_time_is_max_pool3d_with_its_gradient_where_values_are_equal(
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("name", POOLS)
-def test_a_pool_keeps_the_layout_of_the_clip(name):
-    came = POOLS[name][0](drawn(6, size=(4, 5)), 3, Steps(1, 1, 1, repeat=False))
+def test_a_pool_keeps_the_layout_of_the_clip():
+    came = max_through_time(drawn(6, size=(4, 5)), 3, Steps(1, 1, 1, repeat=False))
     assert came.is_contiguous(memory_format=torch.channels_last_3d)
     assert fold(came).is_contiguous(memory_format=torch.channels_last)

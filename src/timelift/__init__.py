@@ -42,6 +42,7 @@ _HOME = {
     "save": "timelift.runs.saved",
     "keep_memory": "timelift.memory",
     "Stream": "timelift.deploy.stream",
+    "SlidingClips": "timelift.deploy.sliding",
     "Recipe": "timelift.records",
     "compare_paired": "timelift.comparison",
 }

@@ -96,6 +96,8 @@ class VideoModel(nn.Module):
                 short, length = (middle, length) if is_short(middle) else (short, middle)
         except UsageError:
             return "its head takes clips of one length"
+        except RuntimeError:  # it cannot run without numbers
+            return "the network takes longer clips"
         return f"the network takes clips of at least {length} frames"
 
 

@@ -1,10 +1,12 @@
 """A convolution through time alone, k x 1 x 1."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from timelift.conversions.padding import TimePadding, steps_through
-from timelift.conversions.past import check_causal, with_past
+from timelift.conversions.padding import TimePadding, Window
+from timelift.conversions.past import with_past
 from timelift.rewrite.steps import Steps
 from timelift.rewrite.through_time import through_time
 
@@ -29,18 +31,17 @@ class TemporalConv(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Convolve every place of the map through time."""
-        steps = steps_through(clip, self.weight.shape[2], self.stride, self.padding, self.causal)
-        return through_time(clip, self.weight, steps, self.groups)
+        return through_time(clip, self.weight, self.window.steps(clip), self.groups)
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError for what cannot be advanced piece by piece."""
-        check_causal(self.weight.shape[2], self.stride, self.padding, self.causal)
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees."""
+        return Window(self.weight.shape[2], self.stride, self.padding, self.causal)
 
-    def advance(self, clip: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and the inputs that those behind them see."""
-        self.check_stream()
-        seen, past = with_past(clip, past, self.weight.shape[2], self.padding)
-        return through_time(seen, self.weight, Steps(1, 0, 0, repeat=False), self.groups), past
+        seen, past = with_past(clip, past, self.window)
+        return through_time(seen, self.weight, Steps(self.stride, 0, 0, repeat=False), self.groups), past
 
     def extra_repr(self) -> str:
         """What print(network) shows."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from timelift.clip import fold_tokens
 from timelift.conversions.errors import ConversionError
 from timelift.conversions.inflate import check_frames
-from timelift.conversions.padding import pad_time
+from timelift.conversions.padding import Window, pad_time
 from timelift.conversions.temporal import identity_through_time, random_through_time
 from timelift.fields import typed
 
@@ -98,14 +98,19 @@ class NormThenTime(nn.Module):
         kernel = self.weight.shape[1]
         return self._convolved(pad_time(one_channel, kernel, 1, self.padding, self.causal).squeeze(1))
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError unless causal: the answer would wait for frames to come."""
-        if not self.causal and self.weight.shape[1] > 1:
-            raise ConversionError("looks ahead: only TokenConv(causal=True) answers frame by frame")
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees."""
+        return Window(self.weight.shape[1], padding=self.padding, causal=self.causal)
 
     def advance(self, clip: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The answer to the next piece of a clip, and what the one behind it needs: the last k - 1 frames."""
-        self.check_stream()
+        """The answer to the next piece of a clip, and what the one behind it needs: the last k - 1 frames.
+
+        Raises:
+            ConversionError: unless it is causal.
+        """
+        if self.window.behind:
+            raise ConversionError("sees frames behind its own: an answer for good takes causal=True")
         kernel = self.weight.shape[1]
         normed = self._normed(clip)
         if state is None:

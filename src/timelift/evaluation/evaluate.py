@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,20 @@ class Clips(Protocol):
     def __getitem__(self, index: int, /) -> tuple[Tensor, int | Tensor]: ...
 
 
+@runtime_checkable
+class OverlappingClips(Protocol):
+    """Videos that give each frame of their views once, whatever clips it is in.
+
+    `overlapping(i)` is (uint8 (crops, N, C, H, W), places (clips, T) among the N, label): the views, clip by
+    clip, are every clip in every crop.
+    """
+
+    def overlapping(self, index: int, /) -> tuple[Tensor, Tensor, int | Tensor]:
+        """One video."""
+        ...
+
+
+Together = Callable[[Tensor, Tensor], Tensor]  # frames (N, C, H, W), places (clips, T) -> logits (clips, K)
 Progress = Callable[[int, int], None]  # (videos done, videos in all)
 
 
@@ -59,6 +73,7 @@ def evaluate(
     batch_views: int = 8,
     fusion: Fusion = "mean",
     share: Share = ALONE,
+    together: Together | None = None,
 ) -> Predictions:
     """The network's logits for every view of every video of the manifest, in its order.
 
@@ -67,7 +82,8 @@ def evaluate(
     uint8 views, on `device`. Videos may differ in their number of views: the rest of `clip_logits` is NaN.
     fusion: how a video's views become one score, the recipe's `views.fusion`. share: of several processes,
     which all call this. Each judges blocks of `batch_views` videos, no batch crosses a block, and all get all
-    answers: so the answers do not depend on the number of processes.
+    answers: so the answers do not depend on the number of processes. together: answers all clips of a video
+    in one crop, in the model's place, where they share work; clips are then `OverlappingClips`.
 
     Raises:
         UsageError: if clips and manifest are not the same videos.
@@ -79,8 +95,12 @@ def evaluate(
         for block in share.of(len(clips), batch_views):
             labels_of: dict[int, int | Tensor] = {}
             rows: dict[int, list[Tensor]] = {video: [] for video in block}
-            for owners, views in in_batches(_views(clips, block, labels_of, progress), batch_views):
-                logits = model(normalise(views.to(device))).float().cpu()  # (B, classes)
+            if together is None:
+                views_of = _views(clips, block, labels_of, progress)
+                answers = _in_batches(model, views_of, batch_views, normalise, device)
+            else:
+                answers = _all_at_once(together, clips, block, labels_of, progress, normalise, device)
+            for owners, logits in answers:
                 _check_answer(logits, owners, manifest)
                 for owner, row in zip(owners, logits, strict=True):
                     rows[owner].append(row)
@@ -133,6 +153,41 @@ def padded(per_video: list[list[Tensor]]) -> np.ndarray:
     for video, rows in enumerate(per_video):
         array[video, : len(rows)] = torch.stack(rows).numpy()
     return array
+
+
+def _in_batches(
+    model: nn.Module,
+    views: Iterator[tuple[int, Tensor]],
+    size: int,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Each view's video and logits (B, K), batch by batch."""
+    for owners, batch in in_batches(views, size):
+        yield owners, model(normalise(batch.to(device))).float().cpu()
+
+
+def _all_at_once(
+    together: Together,
+    clips: Clips,
+    block: range,
+    labels: dict[int, int | Tensor],
+    progress: Progress | None,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Each view's video and logits (V, K), video by video."""
+    if not isinstance(clips, OverlappingClips):
+        raise UsageError(f"{type(clips).__name__} has no overlapping(index): views are judged one by one")
+    for index in block:
+        crops, places, labels[index] = clips.overlapping(index)
+        answers = []
+        for crop in crops:  # (N, C, H, W)
+            pixels = normalise(crop.transpose(0, 1).unsqueeze(0).to(device))[0].transpose(0, 1)
+            answers.append(together(pixels, places.to(device)).float().cpu())
+        yield [index] * places.shape[0] * len(crops), torch.stack(answers, dim=1).flatten(0, 1)
+        if progress is not None:
+            progress(index + 1, len(clips))
 
 
 def _views(

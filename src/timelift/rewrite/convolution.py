@@ -1,4 +1,4 @@
-"""A convolution whose kernel's gradient is found in the quicker of several forms; all else is PyTorch's own."""
+"""A convolution whose kernel's gradient is found in the quicker of several forms; the rest is PyTorch's."""
 
 from typing import Any
 

@@ -17,7 +17,7 @@ Space = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # stride, padd
 def depthwise(clip: Tensor, kernel: Tensor, bias: Tensor | None, space: Space, steps: Steps) -> Tensor:
     """(B, C, T, H, W) with a kernel (C', 1, k, h, w) in C groups -> (B, C', T', H', W')."""
     out = _Depthwise.apply(clip, kernel, space, steps)
-    return out if bias is None else out + bias.view(1, -1, 1, 1, 1)
+    return out if bias is None else out + bias.to(out.dtype).view(1, -1, 1, 1, 1)
 
 
 class _Depthwise(torch.autograd.Function):

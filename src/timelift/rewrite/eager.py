@@ -1,4 +1,4 @@
-"""Whether a rewritten form may run: tensors on a CPU, computed now, and nobody who rewrites operators, too."""
+"""Whether a rewritten form may run: on a CPU, at once, with nobody else rewriting operators."""
 
 import torch
 from torch import Tensor, nn

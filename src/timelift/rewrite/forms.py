@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from timelift.rewrite.steps import Steps
 from timelift.rewrite.winograd import tiles
 
 Form = Literal["pytorch", "contiguous", "winograd"]
@@ -30,3 +31,14 @@ def kernel_gradient_form(
     number = maps.numel() // (channels * maps.shape[-2] * maps.shape[-1]) * tiles(*maps.shape[-2:])
     worth = filters * channels / (filters + channels) / 4  # else what is made of the points outweighs them
     return "winograd" if number >= worth else "contiguous"
+
+
+def depthwise_in_slices(clip: Tensor, kernel: Tensor, steps: Steps) -> bool:
+    """Whether a depthwise kernel (C', 1, k, h, w) goes slice by slice over the clip; else by conv3d.
+
+    Backward always: 3 to 5 times as fast. Forward alone conv3d is up to twice as fast with AVX2, in
+    channels-last and with kernels of 3x3.
+    """
+    learns = torch.is_grad_enabled() and (clip.requires_grad or kernel.requires_grad)
+    by_conv3d = torch.backends.cpu.get_cpu_capability() == "AVX2" and kernel.shape[-1] <= 3
+    return learns or not by_conv3d

@@ -14,7 +14,7 @@ _NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 
 
 def rewritten(frames: Tensor) -> AbstractContextManager:
-    """The scope of one forward in which conv2d takes its quickest form; where gradients are wanted, on a CPU."""
+    """The scope of one forward in which conv2d takes its quickest form; where it learns, on a CPU."""
     return _Rewritten() if torch.is_grad_enabled() and eager(frames) else nullcontext()
 
 

@@ -21,26 +21,7 @@ def max_through_time(clip: Tensor, frames: int, steps: Steps) -> Tensor:
     return out.unflatten(3, clip.shape[3:])
 
 
-def mean_through_time(clip: Tensor, frames: int, steps: Steps) -> Tensor:
-    """(B, C, T, H, W) -> (B, C, T', H, W): the mean of each window's frames, repeated ones but no others."""
-    columns, stride = clip.flatten(3), (steps.stride, 1)
-    if steps.before == steps.after and not steps.repeat:
-        out = avg_pool2d(columns, (frames, 1), stride, (steps.before, 0), count_include_pad=False)
-        return out.unflatten(3, clip.shape[3:])
-    first, last = columns[:, :, :1], columns[:, :, -1:]
-    if not steps.repeat:
-        first, last = torch.zeros_like(first), torch.zeros_like(last)
-    padded = torch.cat([first] * steps.before + [columns] + [last] * steps.after, dim=2)
-    out = avg_pool2d(padded, (frames, 1), stride, divisor_override=None if steps.repeat else 1)
-    if not steps.repeat:
-        out = out / _counts(clip, frames, steps).view(1, 1, -1, 1)
+def sum_through_time(clip: Tensor, frames: int, stride: int) -> Tensor:
+    """(B, C, T, H, W) -> (B, C, T', H, W): the sum of each window of a clip that is padded already."""
+    out = avg_pool2d(clip.flatten(3), (frames, 1), (stride, 1), divisor_override=1)
     return out.unflatten(3, clip.shape[3:])
-
-
-def _counts(clip: Tensor, frames: int, steps: Steps) -> Tensor:
-    """The frames of the clip in each window, (T',)."""
-    starts = (
-        torch.arange(steps.outputs(clip.shape[2], frames), device=clip.device) * steps.stride - steps.before
-    )
-    inside = (starts + frames).clamp(max=clip.shape[2]) - starts.clamp(min=0)
-    return inside.to(clip.dtype)

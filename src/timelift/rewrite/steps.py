@@ -18,6 +18,13 @@ class Steps(NamedTuple):
         """Frames of the answer to a clip of `length`."""
         return (length + self.before + self.after - slices) // self.stride + 1
 
+    def seen(self, length: int, slices: int) -> slice:
+        """The slices that see a frame at all, as many cut on both sides: in one frame, the middle."""
+        too_early = self.before - (self.outputs(length, slices) - 1) * self.stride
+        too_late = slices - length - self.before
+        unseen = max(0, min(too_early, too_late))
+        return slice(unseen, slices - unseen)
+
     def inside(self, i: int, length: int, start: int, end: int) -> range:
         """Those of the outputs from start to end for which slice i sees a frame that is there."""
         first = max(start, -((i - self.before) // self.stride))

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from timelift.rewrite.eager import eager, in_autocast
+from timelift.rewrite.padding import padded, unpadded
 from timelift.rewrite.steps import Steps
 
 
@@ -32,7 +33,7 @@ def plain(columns: Tensor, kernel: Tensor, steps: Steps, groups: int) -> Tensor:
     """The same by PyTorch's operators alone."""
     if steps.before == steps.after and not steps.repeat:
         return _convolved(columns, kernel, steps.stride, steps.before, groups)
-    return _convolved(_padded(columns, steps), kernel, steps.stride, 0, groups)
+    return _convolved(padded(columns, steps), kernel, steps.stride, 0, groups)
 
 
 class _ThroughTime(torch.autograd.Function):
@@ -41,8 +42,8 @@ class _ThroughTime(torch.autograd.Function):
         ctx.save_for_backward(columns, kernel)
         ctx.steps, ctx.groups = steps, groups
         if steps.before != steps.after:
-            return _convolved(_padded(columns, steps), kernel, steps.stride, 0, groups)
-        slices = _seen(columns, kernel, steps)
+            return _convolved(padded(columns, steps), kernel, steps.stride, 0, groups)
+        slices = steps.seen(columns.shape[2], kernel.shape[2])
         out = _convolved(columns, kernel[:, :, slices], steps.stride, steps.before - slices.start, groups)
         for t, slices, frame in _repeated(columns, kernel, steps):
             share = kernel[:, :, slices].sum(dim=2, keepdim=True)
@@ -66,24 +67,6 @@ def _convolved(columns: Tensor, kernel: Tensor, stride: int, padding: int, group
     return conv2d(columns, kernel, None, (stride, 1), (padding, 0), 1, groups)
 
 
-def _padded(columns: Tensor, steps: Steps) -> Tensor:
-    if steps.before == steps.after == 0:
-        return columns
-    first, last = columns[:, :, :1], columns[:, :, -1:]
-    if not steps.repeat:
-        first, last = torch.zeros_like(first), torch.zeros_like(last)
-    return torch.cat([first] * steps.before + [columns] + [last] * steps.after, dim=2)
-
-
-def _seen(columns: Tensor, kernel: Tensor, steps: Steps) -> slice:
-    """The slices that see any frame at all, as many cut on both sides: of a clip of one frame, the middle."""
-    length, slices = columns.shape[2], kernel.shape[2]
-    too_early = steps.before - (steps.outputs(length, slices) - 1) * steps.stride
-    too_late = slices - length - steps.before
-    unseen = max(0, min(too_early, too_late))
-    return slice(unseen, slices - unseen)
-
-
 def _repeated(columns: Tensor, kernel: Tensor, steps: Steps) -> Iterator[tuple[int, slice, int]]:
     """The outputs that see a frame repeated: the output, its slices that do, the frame."""
     if not steps.repeat:
@@ -100,11 +83,10 @@ def _repeated(columns: Tensor, kernel: Tensor, steps: Steps) -> Iterator[tuple[i
 def _of_columns(gradient: Tensor, columns: Tensor, kernel: Tensor, steps: Steps, groups: int) -> Tensor:
     """The gradient of the frames, (B, C, T, H*W)."""
     if steps.before != steps.after:
-        padded = _backward(gradient, _padded(columns, steps), kernel, steps.stride, 0, groups, (True, False))[
-            0
-        ]
-        return _unpadded(padded, steps)
-    slices = _seen(columns, kernel, steps)
+        seen = padded(columns, steps)
+        of_seen = _backward(gradient, seen, kernel, steps.stride, 0, groups, (True, False))[0]
+        return unpadded(of_seen, steps)
+    slices = steps.seen(columns.shape[2], kernel.shape[2])
     padding = steps.before - slices.start
     seen = kernel[:, :, slices]
     out = _backward(gradient, columns, seen, steps.stride, padding, groups, (True, False))[0]
@@ -117,8 +99,8 @@ def _of_columns(gradient: Tensor, columns: Tensor, kernel: Tensor, steps: Steps,
 def _of_kernel(gradient: Tensor, columns: Tensor, kernel: Tensor, steps: Steps, groups: int) -> Tensor:
     """The gradient of the kernel, (C', C/groups, k, 1)."""
     if groups > 1 or gradient.dtype not in (torch.float32, torch.float64):
-        padded = _padded(columns, steps)
-        return _backward(gradient, padded, kernel, steps.stride, 0, groups, (False, True))[1]
+        seen = padded(columns, steps)
+        return _backward(gradient, seen, kernel, steps.stride, 0, groups, (False, True))[1]
     answers, frames = (
         gradient.permute(0, 2, 3, 1),
         columns.permute(0, 2, 3, 1),
@@ -168,13 +150,3 @@ def _backward(
         groups,
         (*wanted, False),
     )[:2]
-
-
-def _unpadded(padded: Tensor, steps: Steps) -> Tensor:
-    """The gradient of what was padded, without its padding."""
-    end = padded.shape[2] - steps.after
-    out = padded[:, :, steps.before : end].contiguous(memory_format=torch.channels_last)
-    if steps.repeat:
-        out[:, :, 0] += padded[:, :, : steps.before].sum(dim=2)
-        out[:, :, -1] += padded[:, :, end:].sum(dim=2)
-    return out

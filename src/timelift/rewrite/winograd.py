@@ -1,4 +1,4 @@
-"""The gradient of a kernel of 3x3 pixels by Winograd's minimal filtering: 36 products where 144 would be made.
+"""The gradient of a kernel of 3x3 pixels by Winograd's minimal filtering: 36 products instead of 144.
 
 Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, F(4x4, 3x3), turned around: the kernel
 takes the place of the answer. Every 4x4 tile of the answer's gradient, and the 6x6 pixels that it saw, are

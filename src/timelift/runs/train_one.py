@@ -13,7 +13,7 @@ from torch import nn
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import latency, multiply_adds, parameters
-from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
+from timelift.evaluation.evaluate import ALONE, Clips, Share, Together, evaluate
 from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.lifting import VideoModel
@@ -24,6 +24,7 @@ from timelift.records.whole import write_text_whole
 from timelift.runs.data import PreparedData
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.saved import save
+from timelift.runs.sharing import sharing
 from timelift.runs.surroundings import hardware, versions
 from timelift.training.checkpoint import discard_checkpoint
 from timelift.training.distributed import Processes, gather, join_processes
@@ -234,7 +235,7 @@ class Judge:
     def predictions(self, model: nn.Module, manifest: Manifest) -> Predictions:
         """Of every video, once."""
         clips = EvaluationClips(manifest, self.recipe, self.frames)
-        return self._evaluate(model, clips, manifest)
+        return self._evaluate(model, clips, manifest, sharing(model, manifest, self.recipe))
 
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:
         """Metrics of clips in order, shuffled, reversed and frozen."""
@@ -245,7 +246,9 @@ class Judge:
         ]
         return time_use(ordered, *others).metrics()
 
-    def _evaluate(self, model: nn.Module, clips: Clips, manifest: Manifest) -> Predictions:
+    def _evaluate(
+        self, model: nn.Module, clips: Clips, manifest: Manifest, together: Together | None = None
+    ) -> Predictions:
         return evaluate(
             model,
             clips,
@@ -254,6 +257,7 @@ class Judge:
             device=self.device,
             fusion=self.recipe.views.fusion,
             share=self.share,
+            together=together,
         )
 
 

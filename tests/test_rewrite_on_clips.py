@@ -1,4 +1,4 @@
-"""Convolutions of clips are PyTorch's conv3d on the padded clip: plain, depthwise, of frames, at clips' ends."""
+"""Convolutions of clips are PyTorch's conv3d on the padded clip: plain, depthwise, of single frames."""
 
 import itertools
 
@@ -75,6 +75,15 @@ def test_slices_of_depthwise_kernels_are_summed_where_they_belong(kind, stride, 
             clip, kernel, groups = drawn(kind, slices, length)
             steps = Steps(stride, before, after, repeat)
             assert_same(lambda *a: depthwise(*a[:5]), clip, kernel, None, SPACES[0], steps, groups)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (4, 4)])
+def test_depthwise_kernels_may_be_larger_than_maps(size):
+    clip, _, groups = drawn("depthwise", 3, 4)
+    kernel = torch.randn(4, 1, 3, 5, 5, dtype=clip.dtype, requires_grad=True)
+    clip = clip[..., : size[0], : size[1]].detach().requires_grad_()
+    space = ((1, 1), (2, 2), (1, 1))
+    assert_same(lambda *a: depthwise(*a[:5]), clip, kernel, None, space, Steps(1, 1, 1, True), groups)
 
 
 @pytest.mark.parametrize("groups", [1, 4])

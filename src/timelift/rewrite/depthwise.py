@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from timelift.rewrite.steps import Steps
 
@@ -70,6 +71,9 @@ def _of_clip(gradient: Tensor, clip: Tensor, kernel: Tensor, space: Space, steps
 def _of_kernel(gradient: Tensor, clip: Tensor, kernel: Tensor, space: Space, steps: Steps) -> Tensor:
     length, slices = clip.shape[1], kernel.shape[2]
     out = torch.zeros_like(kernel)
+    if clip.shape[2] < kernel.shape[3]:  # oneDNN is slow on maps smaller than the kernel
+        (rows, columns), no_padding = space[1], (0, 0)
+        clip, space = pad(clip, (0, 0, columns, columns, rows, rows)), (space[0], no_padding, space[2])
     for i in range(slices):
         told, seen = gradient, clip
         if not _where_it_is(i, length, slices, steps):

@@ -17,6 +17,7 @@ from timelift.networks.select import Cycle, Rule, every
 from timelift.networks.trace import Layer, trace
 from timelift.receipt import Converted, Receipt, left_alone, origins
 from timelift.records.errors import UsageError
+from timelift.rewrite.mode import rewritten
 
 
 def mean_consensus(logits: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class VideoModel(nn.Module):
         clips = len(clip)
         frames = fold(channels_last(clip))  # (B*T, C, H, W), a view
         try:
-            with ClipBatch(clips):
+            with ClipBatch(clips), rewritten(frames):
                 logits = self.image_net(frames)  # (B*T', K)
         except ClipTooShort as error:
             raise ClipTooShort(f"{error}; {self._shortest(clip)}") from error

@@ -8,10 +8,11 @@ before the clip.
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from timelift.conversions.errors import ClipTooShort, ConversionError
+from timelift.rewrite.padding import pad_through_time
+from timelift.rewrite.steps import Steps
 
 TimePadding = Literal["replicate", "zeros", "same", "valid"]
 
@@ -40,6 +41,16 @@ class Window:
         """Frames that are added behind it: so far a window looks ahead of the frame of its answer."""
         return amounts(self.frames, self.frames, 1, self.padding, self.causal)[1]
 
+    def steps(self, clip: Tensor) -> Steps:
+        """How it goes through this clip (B, C, T, H, W).
+
+        Raises:
+            ClipTooShort: under "valid", for a clip of fewer frames than the window has.
+        """
+        _check_length(clip, self.frames, self.padding)
+        before, after = amounts(clip.shape[2], self.frames, self.stride, self.padding, self.causal)
+        return Steps(self.stride, before, after, self.padding == "replicate")
+
 
 def check_padding(padding: str, causal: bool) -> None:
     """Raise a ConversionError for a padding that does not exist or contradicts `causal`."""
@@ -60,21 +71,16 @@ def amounts(length: int, kernel: int, stride: int, padding: TimePadding, causal:
     return before, kernel - 1 - before
 
 
-def pad_time(
-    clip: Tensor, kernel: int, stride: int, padding: TimePadding, causal: bool, fill: float = 0.0
-) -> Tensor:
+def pad_time(clip: Tensor, kernel: int, stride: int, padding: TimePadding, causal: bool) -> Tensor:
     """(B, C, T, H, W) -> (B, C, T + before + after, H, W), in the clip's memory layout.
 
     Raises:
         ClipTooShort: under "valid", for a clip of fewer frames than the kernel has.
     """
+    return pad_through_time(clip, Window(kernel, stride, padding, causal).steps(clip))
+
+
+def _check_length(clip: Tensor, kernel: int, padding: TimePadding) -> None:
     length = clip.shape[2]
     if padding == "valid" and length < kernel:
         raise ClipTooShort(f"{length} frame(s) are fewer than a kernel of {kernel} without padding takes")
-    before, after = amounts(length, kernel, stride, padding, causal)
-    if before == after == 0:
-        return clip
-    first, last = clip[:, :, :1], clip[:, :, -1:]
-    if padding != "replicate":
-        first, last = torch.full_like(first, fill), torch.full_like(last, fill)
-    return torch.cat([first] * before + [clip] + [last] * after, dim=2)

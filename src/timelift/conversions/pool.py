@@ -16,6 +16,8 @@ from timelift.conversions.inflate import check_frames
 from timelift.conversions.padding import TimePadding, Window, check_padding, pad_time
 from timelift.conversions.past import with_past
 from timelift.fields import typed
+from timelift.rewrite.pools import max_through_time, sum_through_time
+from timelift.rewrite.steps import Steps
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,15 +99,6 @@ class _TemporalPool(nn.Module):
         super().__init__()
         self.window = Window(frames, stride, padding, causal)
 
-    def padded(self, clip: Tensor, fill: float) -> Tensor:
-        """The clip with its padding in time."""
-        w = self.window
-        return pad_time(clip, w.frames, w.stride, w.padding, w.causal, fill)
-
-    def windows(self, padded: Tensor) -> Tensor:
-        """(B, C, T', H, W, frames): every window, a view of the padded clip."""
-        return padded.unfold(2, self.window.frames, self.window.stride)
-
     def extra_repr(self) -> str:
         """What print(network) shows."""
         w = self.window
@@ -117,12 +110,12 @@ class TemporalMaxPool(_TemporalPool):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Pool through time; what is padded never wins."""
-        return self.windows(self.padded(clip, fill=-torch.inf)).amax(dim=-1)
+        return max_through_time(clip, self.window.frames, self.window.steps(clip))
 
     def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and the inputs that those behind them see."""
         seen, past = with_past(clip, past, self.window, fill=-torch.inf)
-        return self.windows(seen).amax(dim=-1), past
+        return max_through_time(seen, self.window.frames, Steps(self.window.stride, 0, 0, repeat=False)), past
 
 
 class TemporalAvgPool(_TemporalPool):
@@ -130,7 +123,11 @@ class TemporalAvgPool(_TemporalPool):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Pool through time; what is padded with "same" is not counted."""
-        return self._mean(self.padded(clip, fill=0.0), self.padded(_counted(clip), fill=0.0))
+        w = self.window
+        seen, counted = (
+            pad_time(frames, w.frames, w.stride, w.padding, w.causal) for frames in (clip, _counted(clip))
+        )
+        return self._mean(seen, counted)
 
     def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, the inputs that those behind them see, and which of these count."""
@@ -140,7 +137,8 @@ class TemporalAvgPool(_TemporalPool):
         return self._mean(seen, counted), (of_frames, of_counted)
 
     def _mean(self, padded: Tensor, counted: Tensor) -> Tensor:
-        return self.windows(padded).sum(dim=-1) / self.windows(counted).sum(dim=-1)
+        w = self.window
+        return sum_through_time(padded, w.frames, w.stride) / sum_through_time(counted, w.frames, w.stride)
 
 
 def _counted(clip: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
-"""A convolution through time alone, k x 1 x 1, written as a (k, 1) 2-D convolution over (T, H*W).
-
-The rewrite gives the same sums and avoids PyTorch's slow path for such 3-D kernels on a CPU.
-"""
+"""A convolution through time alone, k x 1 x 1."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from timelift.conversions.padding import TimePadding, Window, pad_time
+from timelift.conversions.padding import TimePadding, Window
 from timelift.conversions.past import with_past
+from timelift.rewrite.steps import Steps
+from timelift.rewrite.through_time import through_time
 
 
 class TemporalConv(nn.Module):
@@ -32,7 +31,7 @@ class TemporalConv(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Convolve every place of the map through time."""
-        return self._convolved(pad_time(clip, self.weight.shape[2], self.stride, self.padding, self.causal))
+        return through_time(clip, self.weight, self.window.steps(clip), self.groups)
 
     @property
     def window(self) -> Window:
@@ -42,14 +41,7 @@ class TemporalConv(nn.Module):
     def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and the inputs that those behind them see."""
         seen, past = with_past(clip, past, self.window)
-        return self._convolved(seen), past
-
-    def _convolved(self, padded: Tensor) -> Tensor:
-        columns = padded.flatten(3)  # (B, C, T, H*W)
-        out = nn.functional.conv2d(
-            columns, self.weight.squeeze(-1), stride=(self.stride, 1), groups=self.groups
-        )
-        return out.unflatten(3, padded.shape[3:])
+        return through_time(seen, self.weight, Steps(self.stride, 0, 0, repeat=False), self.groups), past
 
     def extra_repr(self) -> str:
         """What print(network) shows."""

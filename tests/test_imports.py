@@ -39,8 +39,8 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "deploy": {"records", "clip", "conversions", "networks", "lifting"},
     "bench": {"records", "data", "training", "comparison", "runs"} | BUILDING,
     "zoo": {"records", "testing", "deploy"} | BUILDING,
-    "runs": {"records", "fields", "memory", "testing"} | BUILDING | WORKING,
-    "cli": {"records", "fields", "memory", "testing", "runs", "bench", "zoo"} | BUILDING | WORKING,
+    "runs": {"records", "fields", "memory", "testing", "deploy"} | BUILDING | WORKING,
+    "cli": {"records", "fields", "memory", "testing", "runs", "bench", "zoo", "deploy"} | BUILDING | WORKING,
 }
 WITHOUT_TORCH = ("records", "comparison", "report")
 ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
@@ -67,6 +67,10 @@ ONLY_IN = {  # package -> the modules, or whole rooms, that may import it
     "sklearn": {"timelift.evaluation.probe", "timelift.evaluation.svm"},
     "ray": {"timelift.runs.on_ray"},
     "typer": {"timelift.cli"},
+    "onnx": {"timelift.deploy.onnx_file"},
+    "onnxscript": {"timelift.deploy.onnx_file"},
+    "onnxruntime": {"timelift.deploy.onnx_file"},
+    "openvino": {"timelift.deploy.openvino_file"},
     "torch.utils.tensorboard": {"timelift.training.board"},
 }
 HEAVY = ("av", "cv2", "matplotlib", "sklearn", "timm", "ray", "torch", "torchvision")

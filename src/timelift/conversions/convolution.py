@@ -111,4 +111,4 @@ class ConvOnClips(nn.Module):
             frames = fold(padded[:, :, i : end : self.temporal_stride])
             return convolve_as(held, frames, kernel[:, :, i], self.bias if i == 0 else None)
 
-        return unfold(reduce(torch.add, map(answer, range(self.fields.frames))), len(padded))
+        return unfold(reduce(torch.add, map(answer, range(self.fields.frames))), padded.shape[0])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from timelift.conversions.errors import ConversionError
 from timelift.conversions.padding import TimePadding, pad_time
+from timelift.conversions.since import since
 
 
 def check_causal(frames: int, stride: int, padding: TimePadding, causal: bool) -> None:
@@ -21,13 +22,13 @@ def check_causal(frames: int, stride: int, padding: TimePadding, causal: bool) -
         )
 
 
-def with_past(clip: Tensor, past: Tensor | None, frames: int, padding: TimePadding) -> tuple[Tensor, Tensor]:
+def with_past(clip: Tensor, past: Any, frames: int, padding: TimePadding) -> tuple[Tensor, Tensor]:
     """A piece behind the `frames` - 1 inputs before it, and those that the next piece needs.
 
     past: None at the beginning, where the padding stands for them. (B, C, t, H, W) -> (B, C, t + frames - 1,
     H, W) and (B, C, frames - 1, H, W).
     """
-    before = pad_time(clip[:, :, :1], frames, 1, padding, causal=True)[:, :, :-1] if past is None else past
+    before = since(past, lambda: pad_time(clip[:, :, :1], frames, 1, padding, causal=True)[:, :, :-1])
     seen = torch.cat([before, clip], dim=2)
     return seen, seen[:, :, seen.shape[2] - (frames - 1) :].clone()
 

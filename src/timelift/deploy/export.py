@@ -138,14 +138,13 @@ def _prepare(video: VideoModel) -> Callable[[Tensor], Tensor]:
 
 def _facts(video: VideoModel, shape: tuple[int, ...] | None) -> ExportFacts:
     clip = None if video.transform is None else video.transform.clip
-    if shape is None and clip is None:
-        raise UsageError("a network that no run has trained does not say its clips: give shape=(C, T, H, W)")
-    own = None if clip is None else (clip.in_channels, clip.frames, clip.size, clip.size)
+    if shape is None:
+        if clip is None:
+            raise UsageError("a network that no run has trained names no clips: give shape=(C, T, H, W)")
+        shape = (clip.in_channels, clip.frames, clip.size, clip.size)
     takes: Literal["uint8", "float32"] = "float32" if clip is None else "uint8"
     versions = {name: importlib.metadata.version(name) for name in ("timelift", "torch")}
-    return ExportFacts(
-        "clips", takes, shape or own, video.classes, video.several_labels, clip, versions=versions
-    )
+    return ExportFacts("clips", takes, shape, video.classes, video.several_labels, clip, versions=versions)
 
 
 def _random(facts: ExportFacts) -> Callable[[int], Tensor]:

@@ -21,15 +21,24 @@ def write(program: Program, text: str, path: Path) -> None:
     Raises:
         UsageError: without openvino, onnx and onnxscript.
     """
-    needed("openvino", *NEEDS)
-    import openvino
-
     with TemporaryDirectory() as folder:
         between = Path(folder) / "between.onnx"
         onnx_file.write(program, text, between)
-        model = openvino.Core().read_model(between)
-        model.set_rt_info(text, _TEXT)
-        openvino.save_model(model, path, compress_to_fp16=False)
+        convert(between, text, path)
+
+
+def convert(onnx: Path, text: str, path: Path) -> None:
+    """An ONNX file as OpenVINO's.
+
+    Raises:
+        UsageError: without openvino.
+    """
+    needed("openvino", "openvino")
+    import openvino
+
+    model = openvino.Core().read_model(onnx)
+    model.set_rt_info(text, _TEXT)
+    openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def read(path: Path, precision: str = "f32") -> Opened:

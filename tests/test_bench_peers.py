@@ -60,7 +60,9 @@ def toys(log, *more):
 def test_contenders_take_turns_in_processes_of_their_own(tmp_path):
     log = tmp_path / "log"
     case = toys(log, Contender("absent", partial(cannot, "needs a part")))
+    here = np.ones(10**8)  # 800 MB that are this process's alone
     ended = race(case, turns=3, threads=1)
+    assert all(one.resident_bytes < here.nbytes for one in ended.measured)
     calls = [line.split() for line in log.read_text().splitlines()]
     names = ["first", "near", "far", "measure"]
     assert [name for name, _ in calls[:16]] == names * 4  # one that is not counted, then three turns
@@ -219,10 +221,13 @@ def test_a_twin_is_the_layer():
 
 def test_a_step_through_conv3d_is_the_step(monkeypatch):
     monkeypatch.setattr(peer_streams, "_SIDE", 32)
-    ours, twin = (answers_of(peer_streams.step_call(way, CPU)) for way in (False, True))
-    assert relative(twin, ours) < 1e-4
+    ours, in_time, throughout = (
+        answers_of(peer_streams.step_call(way, CPU)) for way in ("nothing", "time", "all")
+    )
+    assert relative(in_time, ours) < 1e-4
+    assert relative(throughout, ours) < 1e-4
     monkeypatch.setattr(peer_streams.Conv3dStep, "advance", lambda self, clip, past: (clip, None))
-    assert relative(answers_of(peer_streams.step_call(True, CPU)), ours) > 1e-2
+    assert relative(answers_of(peer_streams.step_call("time", CPU)), ours) > 1e-2
 
 
 def test_a_stream_answers_as_sixteen_frames_do(monkeypatch):

@@ -1,12 +1,11 @@
 """Streams against what is written without them: nn.Conv3d on kept frames, and 16 frames for each new one."""
 
-import copy
 from collections.abc import Callable
 from itertools import cycle
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from timelift.bench.peer_calls import settled
 from timelift.bench.rotation import Call
@@ -20,15 +19,15 @@ from timelift.systems import create_model
 _FRAMES, _SIDE = 16, 112
 
 
-def step_call(through_conv3d: bool, device: torch.device) -> Call:
-    """One frame through a causal (2+1)D ResNet-18, its layers through time ours or nn.Conv3d's."""
+def step_call(in_conv3d: Literal["nothing", "time", "all"], device: torch.device) -> Call:
+    """One frame through a causal (2+1)D ResNet-18: as it is, or layers through time, or all, by conv3d."""
     factorize = Factorize(3, causal=True, start="random")
     video = _seeded(lambda: lift(resnet(18, 400), factorize, example=torch.zeros(1, 3, 112, 112)))
-    if through_conv3d:
-        video = copy.deepcopy(video)
-        for module in video.modules():
-            if isinstance(module, TemporalConv):
-                module.__class__ = Conv3dStep
+    for module in video.modules():
+        if isinstance(module, TemporalConv) and in_conv3d != "nothing":
+            module.__class__ = Conv3dStep
+        if isinstance(module, nn.Conv2d) and in_conv3d == "all":
+            module.__class__ = Conv3dFrame
     return _streamed(video, device)
 
 
@@ -56,6 +55,16 @@ class Conv3dStep(TemporalConv):
         first = clip[:, :, :1].expand(-1, -1, self.weight.shape[2] - 1, -1, -1)
         seen = torch.cat([first if past is None else past, clip], dim=2)
         return torch.conv3d(seen, self.weight, groups=self.groups), seen[:, :, clip.shape[2] :]
+
+
+class Conv3dFrame(nn.Conv2d):
+    """A 1 x k x k convolution of one frame, as a network of nn.Conv3d has it, in PyTorch's own layout."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        (down, right), (up, left) = self.stride, self.padding
+        clip, kernel = frames.unsqueeze(2).contiguous(), self.weight.unsqueeze(2)
+        return torch.conv3d(clip, kernel, self.bias, (1, down, right), (0, up, left)).squeeze(2)  # type: ignore[arg-type]
 
 
 def _streamed(video: VideoModel, device: torch.device) -> Call:

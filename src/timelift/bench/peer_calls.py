@@ -39,7 +39,7 @@ def theirs(network: Network) -> nn.Module:
     """torchvision's own, random. Its S3D has a head for 224 pixels: for fewer, one of the map's size."""
     net = getattr(import_torchvision().models.video, network.peer)(weights=None, num_classes=CLASSES)
     if network.peer == "s3d" and network.size < 224:
-        side, length = -(-network.size // 32), network.frames // 8
+        side, length = network.size // 32, network.frames // 8
         net.avgpool = nn.AvgPool3d((min(2, length), side, side), stride=1)
     return net
 

@@ -38,7 +38,7 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "comparison": {"records"},
     "report": {"records", "comparison"},
     "deploy": {"records", "clip", "conversions", "networks", "lifting"},
-    "bench": {"records", "data", "training", "comparison", "runs"} | BUILDING,
+    "bench": {"records", "data", "training", "comparison", "runs", "memory", "testing", "deploy"} | BUILDING,
     "zoo": {"records", "testing", "deploy"} | BUILDING,
     "runs": {"records", "fields", "memory", "testing", "deploy"} | BUILDING | WORKING,
     "cli": {"records", "fields", "memory", "testing", "deploy", "runs", "bench", "zoo"} | BUILDING | WORKING,

@@ -60,14 +60,14 @@ class VideoModel(nn.Module):
             raise ValueError(f"a clip is (B, C, T, H, W); this tensor is {tuple(clip.shape)}")
         if getattr(self, "_is_replica", False):
             raise RuntimeError("nn.DataParallel is not supported: use torchrun (DistributedDataParallel)")
-        clips = len(clip)
+        clips = clip.shape[0]
         frames = fold(channels_last(clip))  # (B*T, C, H, W), a view
         try:
             with ClipBatch(clips), rewritten(frames):
                 logits = self.image_net(frames)  # (B*T', K)
         except ClipTooShort as error:
             raise ClipTooShort(f"{error}; {self._shortest(clip)}") from error
-        return logits.unflatten(0, (clips, len(logits) // clips))  # (B, T', K)
+        return logits.unflatten(0, (clips, logits.shape[0] // clips))  # (B, T', K)
 
     def parameter_groups(self) -> dict[str, str]:
         """Each parameter's name -> "new" (head, random starts), "lifted" (a new slice in time) or "kept"."""

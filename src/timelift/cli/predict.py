@@ -11,7 +11,9 @@ from timelift.cli.common import Device, say
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a finished run, or a file of `timelift export`.")
+    ],
     videos: Annotated[
         list[Path] | None, typer.Argument(help="Files or folders; none or - reads a list.")
     ] = None,
@@ -30,14 +32,12 @@ def command(
     """
     from timelift.evaluation.predict import to_csv, to_json
     from timelift.records.errors import DataError, UsageError
-    from timelift.runs.saved import load
-    from timelift.runs.surroundings import pick_device
+    from timelift.runs.exported import load_predictor
     from timelift.runs.windows import answers_over_time
 
     if format not in ("csv", "json"):
         raise UsageError(f"--format {format}: csv or json")
-    where = pick_device(device)
-    model = load(run).to(where)
+    model, where = load_predictor(run, device)
     paths = list(_paths(videos))
     if not paths:
         raise DataError("no videos to predict: give files or folders, or a list on standard input")

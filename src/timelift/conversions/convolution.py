@@ -88,7 +88,7 @@ class ConvOnClips(nn.Module):
             return convolution_on_clips(clip, kernel, self.bias, self.space, steps, self.groups)
 
         def through_time(frames: Tensor, space: Any) -> Tensor:
-            on_clips = unfold(frames, len(clip))
+            on_clips = unfold(frames, clip.shape[0])
             return fold(convolution_on_clips(on_clips, kernel, self.bias, space, steps, self.groups))
 
-        return unfold(convolve_by(self.held, fold(clip), through_time), len(clip))
+        return unfold(convolve_by(self.held, fold(clip), through_time), clip.shape[0])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from timelift.clip import OnFrames
 from timelift.conversions.errors import ConversionError
 from timelift.conversions.padding import Window
+from timelift.conversions.since import since
 
 
 class NotYet(Exception):
@@ -98,8 +99,8 @@ def revise(module: Any, clip: Tensor, state: Any, settled: int, time: int = 2) -
 def with_past(clip: Tensor, past: Any, window: Window, fill: float = 0.0) -> tuple[Tensor, Any]:
     """A piece behind the inputs that its first window reaches back to, and those that the next piece needs.
 
-    past: None at the beginning, where the padding stands for them. (B, C, t, H, W) -> (B, C, t', H, W), whose
-    windows without padding are the next ones. With stride 1 the next past is (B, C, frames - 1, H, W); else
+    past: None at the beginning, where the padding stands for them; a Since where a tensor says which it is.
+    (B, C, t, H, W) -> (B, C, t', H, W), whose windows without padding are the next ones. With stride 1 the next past is (B, C, frames - 1, H, W); else
     it comes with how many frames pass before the next window begins.
 
     Raises:
@@ -110,7 +111,7 @@ def with_past(clip: Tensor, past: Any, window: Window, fill: float = 0.0) -> tup
     if window.behind:
         raise ConversionError("sees frames behind its own: an answer for good takes causal=True")
     kept, passing = past if isinstance(past, tuple) else (past, 0)
-    before = _beginning(clip, window, fill) if kept is None else kept
+    before = since(kept, lambda: _beginning(clip, window, fill))
     seen = torch.cat([before, clip], dim=2)[:, :, passing:]
     full = (seen.shape[2] - window.frames) // window.stride + 1
     if full < 1:

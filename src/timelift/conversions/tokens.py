@@ -7,7 +7,7 @@ every pixel of a map (Xie et al. 2018, S3D): the same fold, the same identity st
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from timelift.clip import fold_tokens
 from timelift.conversions.errors import ConversionError
 from timelift.conversions.inflate import check_frames
 from timelift.conversions.padding import Window, pad_time
+from timelift.conversions.since import since
 from timelift.conversions.temporal import identity_through_time, random_through_time
 from timelift.fields import typed
 
@@ -103,7 +104,7 @@ class NormThenTime(nn.Module):
         """The frames that an answer sees."""
         return Window(self.weight.shape[1], padding=self.padding, causal=self.causal)
 
-    def advance(self, clip: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, clip: Tensor, state: Any) -> tuple[Tensor, Tensor]:
         """The answer to the next piece of a clip, and what the one behind it needs: the last k - 1 frames.
 
         Raises:
@@ -113,10 +114,8 @@ class NormThenTime(nn.Module):
             raise ConversionError("sees frames behind its own: an answer for good takes causal=True")
         kernel = self.weight.shape[1]
         normed = self._normed(clip)
-        if state is None:
-            first = normed[:, :1] if self.padding == "replicate" else torch.zeros_like(normed[:, :1])
-            state = torch.cat([first] * (kernel - 1), dim=1) if kernel > 1 else normed[:, :0]
-        seen = torch.cat([state, normed], dim=1)
+        first = normed[:, :1] if self.padding == "replicate" else torch.zeros_like(normed[:, :1])
+        seen = torch.cat([since(state, lambda: first.expand(-1, kernel - 1, -1, -1)), normed], dim=1)
         return self._convolved(seen), seen[:, seen.shape[1] - (kernel - 1) :]
 
     def _normed(self, clip: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def convolution_on_clips(
     if kernel.shape[2] == 1 and steps[:3] == (1, 0, 0):
         frames = clip.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W)
         out = convolution(frames, kernel.squeeze(2), bias, stride, padding, dilation, groups)
-        return out.unflatten(0, (len(clip), clip.shape[2])).transpose(1, 2)
+        return out.unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
     zeros = 0 if steps.repeat or steps.before != steps.after else steps.before
     if not zeros:
         clip = pad_through_time(clip, steps)

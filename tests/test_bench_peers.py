@@ -15,9 +15,9 @@ from timelift.bench.live import peak_live_bytes
 from timelift.bench.peer_calls import CONVOLUTION_FLOPS, Network
 from timelift.bench.peers_text import HEADINGS, complaints, markdown, rows, table
 from timelift.bench.rotation import Call, Case, Contender, Measured, Race, race, relative
-from timelift.bench.timing import Timed
 from timelift.cli.main import main
 from timelift.records import TimeliftError, UsageError
+from timelift.timing import Timed
 
 CPU = torch.device("cpu")
 

@@ -25,6 +25,7 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "memory": set(),
     "records": set(),
     "rewrite": set(),
+    "timing": set(),
     "conversions": {"records", "clip", "fields", "rewrite"},
     "networks": {"records", "auxiliary", "clip", "conversions"},
     "receipt": {"records", "clip", "conversions", "networks"},
@@ -37,11 +38,14 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "evaluation": {"records"},
     "comparison": {"records"},
     "report": {"records", "comparison"},
-    "deploy": {"records", "clip", "conversions", "networks", "lifting"},
-    "bench": {"records", "data", "training", "comparison", "runs", "memory", "testing", "deploy"} | BUILDING,
+    "deploy": {"records", "clip", "conversions", "networks", "lifting", "timing"},
+    "bench": {"records", "timing", "data", "training", "comparison", "runs", "memory", "testing", "deploy"}
+    | BUILDING,
     "zoo": {"records", "testing", "deploy"} | BUILDING,
     "runs": {"records", "fields", "memory", "testing", "deploy"} | BUILDING | WORKING,
-    "cli": {"records", "fields", "memory", "testing", "deploy", "runs", "bench", "zoo"} | BUILDING | WORKING,
+    "cli": {"records", "fields", "memory", "timing", "testing", "deploy", "runs", "bench", "zoo"}
+    | BUILDING
+    | WORKING,
 }
 WITHOUT_TORCH = ("records", "comparison", "report")
 ONLY_IN = {  # package -> the modules, or whole rooms, that may import it

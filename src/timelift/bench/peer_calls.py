@@ -1,17 +1,17 @@
 """What contenders do: the same weights on the same clips, by torchvision, by us, by other run-times."""
 
-import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from timelift.bench.rotation import Call
 from timelift.deploy import onnx_file, openvino_file
+from timelift.deploy.optimize import optimize
 from timelift.networks.images import import_torchvision
 from timelift.networks.weights import read_state
 from timelift.systems import create_model
@@ -63,10 +63,8 @@ def torchvision_call(
     net.load_state_dict(read_state(weights))
     clip = random_clip(network, device)
     if channels_last:
-        net, clip = (
-            net.to(memory_format=torch.channels_last_3d),
-            clip.to(memory_format=torch.channels_last_3d),
-        )
+        net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        clip = clip.to(memory_format=torch.channels_last_3d)
     return _call(net.to(device), clip, training, precision, compiled)
 
 
@@ -83,18 +81,13 @@ def timelift_call(
     return _call(net, random_clip(network, device), training, precision, compiled)
 
 
-def optimized_call(network: Network, weights: Path, device: torch.device, precision: Precision) -> Call:
+def optimized_call(
+    network: Network, weights: Path, device: torch.device, precision: Precision, compiled: bool = False
+) -> Call:
     """The same behind `timelift.optimize`."""
-    import timelift
-
     clip = random_clip(network, device)
     net = create_model(network.peer, weights=weights, classes=CLASSES).to(device).eval()
-    return forward_call(timelift.optimize(net), clip, precision)  # type: ignore[attr-defined]
-
-
-def can_optimize() -> bool:
-    """Whether `timelift.optimize` is there."""
-    return importlib.util.find_spec("timelift.deploy.optimize") is not None
+    return forward_call(optimize(net, clip, precision, compiled), clip, "float32")
 
 
 def onnxruntime_call(network: Network, onnx: Path) -> Call:
@@ -114,7 +107,7 @@ def _opened(run: Callable, network: Network) -> Call:
 
 
 def _call(net: nn.Module, clip: Tensor, training: bool, precision: Precision, compiled: bool) -> Call:
-    called = torch.compile(net) if compiled else net
+    called: Any = torch.compile(net) if compiled else net
     return training_call(called, clip, precision) if training else forward_call(called, clip, precision)
 
 
@@ -178,8 +171,11 @@ def settled(answer: Tensor) -> Tensor:
 
 def convolution_call(device: torch.device) -> Call:
     """A 3 x 3 convolution, 256 channels to 256, of 32 maps of 28 x 28: `CONVOLUTION_FLOPS`."""
-    conv = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(device, memory_format=torch.channels_last)
-    maps = torch.randn(32, 256, 28, 28, device=device).contiguous(memory_format=torch.channels_last)
+    conv = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(device)
+    maps, conv.weight.data = (
+        some.contiguous(memory_format=torch.channels_last)
+        for some in (torch.randn(32, 256, 28, 28, device=device), conv.weight.data)
+    )
     return forward_call(conv, maps, "float32")
 
 

@@ -1,6 +1,6 @@
 """The depthwise layers of lite0 looking through time, against nn.Conv3d with the same kernels."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +54,10 @@ def depthwise_flops() -> float:
 def as_conv3d(layer: ConvOnClips) -> nn.Conv3d:
     """The same convolution as PyTorch's module."""
     kernel = layer.kernel().detach()
-    padding = (kernel.shape[2] // 2, *layer.spatial["padding"])
+    padding = (kernel.shape[2] // 2, *layer.space[1])
     inp = kernel.shape[1] * layer.groups
-    conv = nn.Conv3d(inp, len(kernel), kernel.shape[2:], padding=padding, groups=layer.groups, bias=False)
+    sides: Any = tuple(kernel.shape[2:])
+    conv = nn.Conv3d(inp, len(kernel), sides, padding=padding, groups=layer.groups, bias=False)
     conv.weight = nn.Parameter(kernel.clone())
     return conv
 

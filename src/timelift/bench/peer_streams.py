@@ -62,9 +62,9 @@ class Conv3dFrame(nn.Conv2d):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        (down, right), (up, left) = self.stride, self.padding
+        padding: Any = self.padding
         clip, kernel = frames.unsqueeze(2).contiguous(), self.weight.unsqueeze(2)
-        return torch.conv3d(clip, kernel, self.bias, (1, down, right), (0, up, left)).squeeze(2)  # type: ignore[arg-type]
+        return torch.conv3d(clip, kernel, self.bias, (1, *self.stride), (0, *padding)).squeeze(2)
 
 
 def _streamed(video: VideoModel, device: torch.device) -> Call:
@@ -74,13 +74,19 @@ def _streamed(video: VideoModel, device: torch.device) -> Call:
 
     def answer() -> tuple[Tensor]:
         stream.reset()
-        logits = [stream.step(frame).clip_logits for frame in frames]
+        logits = [_logits(stream, frame) for frame in frames]
         return (logits[-1],)
 
     def run() -> None:
-        settled(stream.step(next(again)).clip_logits)
+        settled(_logits(stream, next(again)))
 
     return Call(run, answer)
+
+
+def _logits(stream: Stream, frame: Tensor) -> Tensor:
+    logits = stream.step(frame).clip_logits
+    assert logits is not None  # these networks answer every frame
+    return logits
 
 
 def _rcn() -> VideoModel:

@@ -19,7 +19,6 @@ from timelift.bench.peer_calls import (
     PRODUCT_FLOPS,
     Network,
     Precision,
-    can_optimize,
     convolution_call,
     onnxruntime_call,
     openvino_call,
@@ -34,6 +33,7 @@ from timelift.bench.peer_layers import depthwise_call, depthwise_flops
 from timelift.bench.peer_streams import rcn_again_call, rcn_stream_call, step_call
 from timelift.bench.rotation import Call, Case, Contender, Race, race
 from timelift.deploy import onnx_file
+from timelift.deploy.optimize import computes_in_bfloat16
 from timelift.deploy.program import trace_program
 from timelift.networks.weights import read_state
 from timelift.records import UsageError
@@ -64,12 +64,13 @@ class Setting:
 def cases() -> dict[str, Callable[[Setting], Case]]:
     """Every case by name; calling one makes it."""
     made: dict[str, Callable[[Setting], Case]] = {}
-    for end, training, precision in (
+    ends: tuple[tuple[str, bool, Precision], ...] = (
         ("", False, "float32"),
         ("-training", True, "float32"),
         ("-bfloat16", False, "bfloat16"),
         ("-training-bfloat16", True, "bfloat16"),
-    ):
+    )
+    for end, training, precision in ends:
         for name in NETWORKS:
             if not training or name != "s3d-224":
                 made[name + end] = partial(network_case, name, training, precision)
@@ -79,17 +80,6 @@ def cases() -> dict[str, Callable[[Setting], Case]]:
 def default_cases(device: torch.device) -> list[str]:
     """Those of a whole run: the ones in bfloat16 where the processor computes in it."""
     return [name for name in cases() if not name.endswith("bfloat16") or computes_in_bfloat16(device)]
-
-
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the processor has instructions for it, so that it can be faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def run_cases(
@@ -129,8 +119,9 @@ def network_case(name: str, training: bool, precision: Precision, setting: Setti
     if setting.compiled:
         add("torchvision, torch.compile", partial(peer, precision=precision, compiled=True))
     add("timelift", partial(timelift_call, network, weights, device, training, precision))
-    if not training and can_optimize():
-        add("timelift, optimized", partial(optimized_call, network, weights, device, precision))
+    if not training:
+        optimized = partial(optimized_call, network, weights, device, precision, setting.compiled)
+        add("timelift, optimized", optimized)
     if not training and device.type == "cpu":
         onnx = exported(network, weights, setting.folder)
         if precision == "float32":

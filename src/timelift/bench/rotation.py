@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from timelift.bench.live import peak_live_bytes
-from timelift.bench.timing import Timed
 from timelift.memory import keep_memory
 from timelift.records import TimeliftError
+from timelift.timing import Timed
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,9 @@ def race(case: Case, turns: int, threads: int) -> Race:
         found = list(zip(processes, reasons, strict=True))
         ready = [process for process, reason in found if not reason]
         left_out = {process.contender.name: reason for process, reason in found if reason}
-        answers = [process.ask("answer") if process.contender.compared else None for process in ready]
+        answers: list[Any] = [
+            process.ask("answer") if process.contender.compared else None for process in ready
+        ]
         for process in ready:
             process.ask("seconds")
         seconds: list[list[float]] = [[] for _ in ready]

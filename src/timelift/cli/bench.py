@@ -13,7 +13,7 @@ from timelift.cli.common import say
 from timelift.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from timelift.bench.timing import Outcome
+    from timelift.timing import Outcome
 
 _PACKAGES = ("python", "timelift", "torch")
 

@@ -30,6 +30,7 @@ _VERBS = {
     "report": "Write the page, the CSV and the Markdown of a study.",
     "video-mnist": "Make the Video-MNIST data set (Ras et al. 2018).",
     "export": "Write a trained network for other run-times: torch.export, ONNX, OpenVINO.",
+    "optimize": "Find a trained network's quickest form for inference, by measuring.",
     "bench": "Time our parts against their plain counterparts, on this machine.",
     "shards": "Pack videos into tar archives that every verb reads.",
     "cache": "Show or clear the cache of decoded frames.",

@@ -100,8 +100,9 @@ def with_past(clip: Tensor, past: Any, window: Window, fill: float = 0.0) -> tup
     """A piece behind the inputs that its first window reaches back to, and those that the next piece needs.
 
     past: None at the beginning, where the padding stands for them; a Since where a tensor says which it is.
-    (B, C, t, H, W) -> (B, C, t', H, W), whose windows without padding are the next ones. With stride 1 the next past is (B, C, frames - 1, H, W); else
-    it comes with how many frames pass before the next window begins.
+    (B, C, t, H, W) -> (B, C, t', H, W), whose windows without padding are the next ones. With stride 1 the
+    next past is (B, C, frames - 1, H, W); else it comes with how many frames pass before the next window
+    begins.
 
     Raises:
         NotYet: if no window is full.

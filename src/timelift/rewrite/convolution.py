@@ -92,10 +92,12 @@ def _backward(
 def _winograd(
     gradient: Tensor, maps: Tensor, kernel: Tensor, how: tuple[Numbers, Numbers, Numbers]
 ) -> Tensor:
-    stride, padding, _ = how
+    stride, (*_, rows, columns), _ = how
+    padding = rows, columns
     if kernel.dim() == 4:  # frames: one long clip, each of whose answers sees its own frame
         clip, of_clip = (frames.transpose(0, 1).unsqueeze(0) for frames in (maps, gradient))
         steps = Steps(1, 0, 0, repeat=False)
         return kernel_gradient(of_clip, clip, 1, steps, padding).squeeze(2)
-    steps = Steps(stride[0], padding[0], padding[0], repeat=False)
-    return kernel_gradient(gradient, maps, kernel.shape[2], steps, padding[1:])
+    frames = how[1][0]
+    steps = Steps(stride[0], frames, frames, repeat=False)
+    return kernel_gradient(gradient, maps, kernel.shape[2], steps, padding)

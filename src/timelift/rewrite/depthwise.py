@@ -27,7 +27,7 @@ class _Depthwise(torch.autograd.Function):
         ctx.save_for_backward(clip, kernel)
         ctx.space, ctx.steps = space, steps
         length, slices, frames = clip.shape[2], kernel.shape[2], _frames(_rows(clip))
-        out = None
+        out: Any = None
         for i in _own_frame_first(slices, steps):
             answers = torch.conv2d(frames, kernel[:, :, i], None, *space, clip.shape[1])
             rows = answers.permute(0, 2, 3, 1).unflatten(0, (len(clip), length))
@@ -53,7 +53,7 @@ def _of_clip(gradient: Tensor, clip: Tensor, kernel: Tensor, space: Space, steps
     (clips, length), slices = clip.shape[:2], kernel.shape[2]
     told = _frames(gradient)
     like = _frames(clip.new_empty(*gradient.shape[:2], *clip.shape[2:]))  # for its shape alone
-    out = None
+    out: Any = None
     for i in _own_frame_first(slices, steps):
         share = _backward(told, like, kernel[:, :, i], space, (True, False))[0]
         share = share.permute(0, 2, 3, 1).unflatten(0, gradient.shape[:2])

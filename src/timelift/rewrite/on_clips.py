@@ -18,7 +18,8 @@ def convolution_on_clips(
         if not steps.repeat:  # slices that see nothing but padding are left out
             kernel, steps = _seen(kernel, steps, clip.shape[2])
         if groups == clip.shape[1] > 1 and depthwise_in_slices(clip, kernel, steps):
-            return depthwise(*in_autocast(clip, kernel), bias, space, steps)
+            clip, kernel = in_autocast(clip, kernel)
+            return depthwise(clip, kernel, bias, space, steps)
     stride, padding, dilation = space
     if kernel.shape[2] == 1 and steps[:3] == (1, 0, 0):
         frames = clip.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W)

@@ -38,6 +38,12 @@ class ClipTransform:
     clip: ClipFormat
     normalise: Callable[[Tensor], Tensor]
 
+    def example(self, clips: int) -> Tensor:
+        """Random clips as the network takes them, (clips, C, T, size, size); always the same ones."""
+        size = (clips, self.clip.in_channels, self.clip.frames, self.clip.size, self.clip.size)
+        generator = torch.Generator().manual_seed(0)
+        return self.normalise(torch.randint(256, size, generator=generator, dtype=torch.uint8))
+
     def __call__(self, frames: np.ndarray) -> Tensor:
         """The centre crop, as the network takes it."""
         cropped = centre_crop(readied(frames, self.clip), self.clip.size)

@@ -102,11 +102,9 @@ def _fold(made: GraphModule, norm: _Node, values: _Values) -> None:
     kernel = _constant(made, convolution.args[1]) if foldable else None
     if kernel is None:
         return
-    own: Any  # the convolution's bias
-    own, scale, shift, mean, variance = (
-        None if node is None else _constant(made, node)
-        for node in (_argument(convolution, 2), scale, shift, mean, variance)
-    )
+    found = (_argument(convolution, 2), scale, shift, mean, variance)
+    numbers: list[Any] = [None if node is None else _constant(made, node) for node in found]
+    own, scale, shift, mean, variance = numbers
     factor = torch.rsqrt(variance + epsilon) if scale is None else scale * torch.rsqrt(variance + epsilon)
     bias = (-mean if own is None else own - mean) * factor
     bias = bias if shift is None else bias + shift

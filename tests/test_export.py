@@ -13,6 +13,7 @@ from timelift import (
     AvgPool,
     Factorize,
     Framewise,
+    Gate,
     Inflate,
     MaxPool,
     Recur,
@@ -361,7 +362,9 @@ def test_zero_states_are_of_the_shapes_of_so_many_videos():
 @pytest.mark.parametrize(
     ("video", "words"),
     [
-        (lambda: tiny((Inflate(3),)), "no stream through this network"),
+        (lambda: tiny((Inflate(3),)), "looks ahead"),
+        (lambda: tiny((Inflate(3, causal=True, stride="spatial") @ first(1),)), "waits for others"),
+        (lambda: tiny((Gate() @ named("conv1"),)), "no stream through this network"),
         (
             lambda: lift(Tiny(), consensus=lambda logits: logits[:, -1]).eval(),
             "this network's answer is another",

@@ -115,7 +115,8 @@ class NormThenTime(nn.Module):
         kernel = self.weight.shape[1]
         normed = self._normed(clip)
         first = normed[:, :1] if self.padding == "replicate" else torch.zeros_like(normed[:, :1])
-        seen = torch.cat([since(state, lambda: first.expand(-1, kernel - 1, -1, -1)), normed], dim=1)
+        before = since(state, lambda: torch.cat([normed[:, :0], *[first] * (kernel - 1)], dim=1))
+        seen = torch.cat([before, normed], dim=1)
         return self._convolved(seen), seen[:, seen.shape[1] - (kernel - 1) :]
 
     def _normed(self, clip: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,17 @@ def write(program: Program, text: str, path: Path) -> None:
             output_names=program.outputs,
         )
         assert made is not None
+        for value in (*made.model.graph.inputs, *made.model.graph.outputs):
+            _name_batch(value)
         made.model.metadata_props[_TEXT] = text
         made.save(path, external_data=False)
+
+
+def _name_batch(value: Any) -> None:
+    """A program has one free size: the batch, whatever the exporter calls it."""
+    for i, size in enumerate(value.shape):
+        if not isinstance(size, int):
+            value.shape[i] = "batch"
 
 
 def read(path: Path) -> Opened:

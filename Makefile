@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "set-up: a .venv with $$($(PYTHON) -V), and what constraints.txt pins (log: .venv/set-up.log)"; \
 	$(PYTHON) -m venv .venv || { echo "no .venv: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }; \
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile \
-	  $(FROM) -c constraints.txt -e '.[demo,dev]' 2>&1 | tee .venv/set-up.log | $(AS_PROGRESS) \
+	  $(FROM) -c constraints.txt -e '.[demo,dev,export]' 2>&1 | tee .venv/set-up.log | $(AS_PROGRESS) \
 	  || { grep -v 'is ignored: it is neither' .venv/set-up.log | tail -n 25 >&2; \
 	       echo "set-up: failed; the end of .venv/set-up.log is above" >&2; exit 1; }; \
 	echo "set-up: compiling to bytecode on every core"; \

@@ -8,13 +8,13 @@ import torch
 
 from timelift.bench import data, decoders, harness, replicas, transform, workers
 from timelift.bench.lenets import TRAINING, laid_study
-from timelift.bench.timing import Contest, Timed, measure, quartiles
 from timelift.bench.transform import PLACES, Place, forward, forward_and_backward, layers_at
 from timelift.cli.main import main
 from timelift.comparison import store
 from timelift.data.encode import encode_grey
 from timelift.records import DataError, UsageError
 from timelift.runs.train_one import Cell, fit
+from timelift.timing import Contest, Timed, measure, quartiles
 
 
 class Clock:

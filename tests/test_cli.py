@@ -204,8 +204,8 @@ def test_a_study_file_with_an_unknown_key_is_refused_with_its_line(tmp_path, cap
 
 @pytest.mark.parametrize(
     "verb",
-    ["demo", "models", "inspect", "scan", "split", "train", "evaluate", "predict", "compare", "report",
-     "video-mnist", "cache"],
+    ["demo", "models", "inspect", "scan", "split", "train", "evaluate", "predict", "stream", "compare",
+     "report", "video-mnist", "cache"],
 )  # fmt: skip
 def test_every_verb_has_help_with_an_example(verb, capsys):
     assert run(verb, "--help") == 0

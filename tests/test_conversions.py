@@ -63,10 +63,11 @@ EVERY_FACTORIZE = [
     and (between == "none" or (start == "random" and order == "series"))
 ]
 EVERY_POOL = [
-    pool(frames, stride, padding)
+    pool(frames, stride, padding, causal)
     for pool in (MaxPool, AvgPool)
     for frames, stride in ((1, 1), (2, None), (3, 1), (3, 2))
     for padding in ("same", "replicate", "valid")
+    for causal in (False, True)
 ]
 FEW = [
     Framewise(),
@@ -88,6 +89,9 @@ FEW = [
     AvgPool(3, 2),
     AvgPool(2, padding="valid"),
     MaxPool(1, 1),
+    MaxPool(2, causal=True),
+    AvgPool(3, 2, causal=True),
+    AvgPool(2, 1, "valid", causal=True),
     Transform(),
     Transform(2, "affine", shared=True, causal=True),
 ]
@@ -116,6 +120,7 @@ def test_the_laws_declared_are_those_that_the_fields_give():
     assert Factorize().keeps == {"identity_start", "still_clip"}
     assert Factorize(causal=True, start="random").keeps == {"causal"}
     assert MaxPool(2).keeps == {"still_clip"}
+    assert AvgPool(2, causal=True).keeps == {"still_clip", "causal"}
 
 
 def test_a_plain_function_is_checked_too():
@@ -381,6 +386,7 @@ def test_only_convolutions_are_inflated_or_factorised(layer):
         (lambda: Factorize(between="norm-act", order="both"), "series"),
         (lambda: MaxPool(2, padding="zeros"), "no zeros"),
         (lambda: AvgPool(0), "at least 1"),
+        (lambda: MaxPool(2, causal="yes"), "True or False"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused_in_one_line(make, words):
@@ -456,6 +462,20 @@ def test_temporal_max_and_average_pools_are_pytorchs(frames, stride, length):
     kernel, steps = (frames, 1, 1), (stride, 1, 1)
     mean = F.avg_pool3d(numbers, kernel, steps) / F.avg_pool3d(counts, kernel, steps)
     torch.testing.assert_close(AvgPool(frames, stride)(nn.Identity())(clip), mean)
+
+
+@pytest.mark.parametrize("padding", ["same", "replicate", "valid"])
+@pytest.mark.parametrize(("frames", "stride"), [(1, 2), (2, 2), (3, 1), (3, 5)])
+def test_causal_pools_are_a_loop_over_the_frames_up_to_each_answers_own(frames, stride, padding):
+    clip = torch.randn(2, 3, 7, 6, 4, generator=_generator())
+    own = range(frames - 1 if padding == "valid" else 0, 7, stride)
+    seen = [
+        [max(t - i, 0) for i in range(frames) if t >= i or padding == "replicate"] for t in own
+    ]  # "same" counts what is there
+    largest = torch.stack([clip[:, :, at].amax(dim=2) for at in seen], dim=2)
+    mean = torch.stack([clip[:, :, at].mean(dim=2) for at in seen], dim=2)
+    made = [pool(frames, stride, padding, causal=True)(nn.Identity())(clip) for pool in (MaxPool, AvgPool)]
+    torch.testing.assert_close(made, [largest, mean])
 
 
 def test_a_clip_shorter_than_an_unpadded_kernel_is_refused():

@@ -14,7 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "timelift"
 
-BUILDING = {"clip", "conversions", "networks", "receipt", "lifting", "systems", "variants"}
+BUILDING = {"clip", "rewrite", "conversions", "networks", "receipt", "lifting", "systems", "variants"}
 WORKING = {"data", "training", "evaluation", "comparison", "report"}
 ARROWS = {  # room -> the rooms that it may import, beside itself
     "__init__": set(),
@@ -24,10 +24,12 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "fields": set(),
     "memory": set(),
     "records": set(),
-    "conversions": {"records", "clip", "fields"},
+    "rewrite": set(),
+    "timing": set(),
+    "conversions": {"records", "clip", "fields", "rewrite"},
     "networks": {"records", "auxiliary", "clip", "conversions"},
     "receipt": {"records", "clip", "conversions", "networks"},
-    "lifting": {"records", "clip", "conversions", "networks", "receipt"},
+    "lifting": {"records", "clip", "conversions", "networks", "receipt", "rewrite"},
     "systems": {"records", "clip", "conversions", "networks", "lifting"},
     "variants": {"records", "fields"} | BUILDING - {"variants"},
     "testing": {"records", "fields"} | BUILDING,
@@ -36,11 +38,14 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "evaluation": {"records"},
     "comparison": {"records"},
     "report": {"records", "comparison"},
-    "deploy": {"records", "clip", "conversions", "networks", "lifting"},
-    "bench": {"records", "data", "training", "comparison", "runs"} | BUILDING,
+    "deploy": {"records", "clip", "conversions", "networks", "lifting", "timing"},
+    "bench": {"records", "timing", "data", "training", "comparison", "runs", "memory", "testing", "deploy"}
+    | BUILDING,
     "zoo": {"records", "testing", "deploy"} | BUILDING,
-    "runs": {"records", "fields", "memory", "testing"} | BUILDING | WORKING,
-    "cli": {"records", "fields", "memory", "testing", "runs", "bench", "zoo"} | BUILDING | WORKING,
+    "runs": {"records", "fields", "memory", "testing", "deploy"} | BUILDING | WORKING,
+    "cli": {"records", "fields", "memory", "timing", "testing", "deploy", "runs", "bench", "zoo"}
+    | BUILDING
+    | WORKING,
 }
 WITHOUT_TORCH = ("records", "comparison", "report")
 ONLY_IN = {  # package -> the modules, or whole rooms, that may import it

@@ -178,7 +178,12 @@ def test_targets_of_make_exist():
 
 
 def test_options_in_the_text_exist():
-    there = {option for verb in _VERBS for p in click_command(verb).params for option in p.opts} | {"--help"}
+    there = {
+        option
+        for verb in _VERBS
+        for p in click_command(verb).params
+        for option in (*p.opts, *p.secondary_opts)
+    } | {"--help"}
     named = {str(span): span.text.split()[0] for span in SPANS if span.text.startswith("--")}
     assert len(named) >= 2
     assert {where: option for where, option in named.items() if option not in there} == {}

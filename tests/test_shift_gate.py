@@ -19,7 +19,7 @@ from timelift import (
     named,
 )
 from timelift.clip import fold
-from timelift.conversions.gate import SelfGate
+from timelift.conversions.gate import CausalGate, SelfGate
 from timelift.conversions.shift import TemporalShift
 from timelift.testing import wake
 
@@ -39,7 +39,7 @@ def moving(length, channels=7):
 # --- Shift ---
 
 
-@pytest.mark.parametrize("conversion", [*EVERY_SHIFT, Gate(), Gate(bias=True)], ids=repr)
+@pytest.mark.parametrize("conversion", [*EVERY_SHIFT, Gate(), Gate(bias=True), Gate(causal=True)], ids=repr)
 def test_every_one_keeps_its_laws(conversion):
     report = check_conversion(conversion)
     assert report.laws["shape"] >= 20
@@ -126,6 +126,16 @@ def test_gate_is_its_formula(bias):
         says = weight @ maps[b].mean(axis=(1, 2, 3)) + shift
         wanted = maps[b] * (1 / (1 + (-torch.tensor(says)).exp().numpy()))[:, None, None, None]
         torch.testing.assert_close(made(moving(3))[b].detach(), torch.tensor(wanted))
+
+
+def test_a_causal_gate_is_the_gate_of_the_frames_up_to_each():
+    torch.manual_seed(2)
+    gate, x = CausalGate(7, bias=True).double(), moving(5)
+    torch.nn.init.normal_(gate.excite.weight)
+    of_all = SelfGate(7, bias=True).double()
+    of_all.load_state_dict(gate.state_dict())
+    wanted = torch.stack([of_all(x[:, :, : t + 1])[:, :, t] for t in range(5)], dim=2)
+    torch.testing.assert_close(gate(x), wanted)
 
 
 def test_gate_halves_every_channel_at_first():

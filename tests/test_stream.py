@@ -1,4 +1,4 @@
-"""Streams: frame by frame, every causal network answers what it answers to the whole clip."""
+"""Streams: frame by frame, a network answers what it answers to the whole clip so far."""
 
 import io
 
@@ -10,7 +10,6 @@ from heart_tiny import Tiny, clip, frames, seeded
 from timelift import (
     AvgPool,
     Factorize,
-    Framewise,
     Gate,
     Inflate,
     MaxPool,
@@ -26,39 +25,12 @@ from timelift import (
     named,
     tokens,
 )
-from timelift.clip import OnFrames
-from timelift.conversions.past import advance, check_stream
+from timelift.clip import ClipBatch, OnFrames
+from timelift.conversions import ClipTooShort
 from timelift.records.errors import UsageError
+from timelift.systems.over_time import MeanOverTime
 from timelift.testing import wake
-from timelift.testing.layers import Gained, SamePadded, Standardised
 
-PADDINGS = ("replicate", "zeros")
-CAUSAL = [
-    Framewise(),
-    *(Recur(unit) for unit in ("rcn", "lstm", "gru")),
-    Recur(halve=False),
-    Inflate(1, padding="valid"),
-    Factorize(1),
-    *(Shift(every, causal=True, padding=padding) for every in (2, 3) for padding in PADDINGS),
-    *(Inflate(frames, causal=True, padding=padding) for frames in (2, 3, 5) for padding in PADDINGS),
-    *(Transform(3, causal=True, padding=padding) for padding in PADDINGS),
-    *(
-        Factorize(frames, order, causal=True, padding=padding)
-        for frames in (2, 3)
-        for order in ("series", "parallel", "both")
-        for padding in PADDINGS
-    ),
-    Factorize(3, width="matched", between="norm-act", start="random", causal=True),
-]
-LAYERS = {
-    "plain": lambda: nn.Conv2d(4, 6, 3, padding=1),
-    "strided": lambda: nn.Conv2d(4, 4, 5, stride=3, padding=2),
-    "depthwise": lambda: nn.Conv2d(4, 4, 3, padding=1, groups=4),
-    "same": lambda: SamePadded(4, 6, 3, stride=2),
-    "standardised": lambda: Standardised(4, 6, 3, padding=1),
-    "gained": lambda: Gained(4, 6, 3, padding=1),
-}
-PIECES = [(1,) * 7, (7,), (3, 1, 1, 2), (1, 4, 2)]
 RULES = {
     "none": (),
     "recur": (Recur("rcn", "random"),),
@@ -72,6 +44,31 @@ RULES = {
         Factorize(2, "parallel", causal=True) @ named("layer1.conv?"),
         Shift(4, causal=True) @ named("layer2.conv?"),
     ),
+    "gates": (Gate(causal=True) @ named("layer?"), Inflate(2, causal=True)),
+    "pools": (MaxPool(3, 1, causal=True) @ named("pool1"), AvgPool(2, 1, causal=True) @ named("layer1")),
+}
+STRIDED = {  # an answer every so many frames
+    2: (MaxPool(2, causal=True) @ named("pool1"), Inflate(3, causal=True) @ named("layer?.conv1")),
+    3: (
+        AvgPool(2, 3, "replicate", causal=True) @ named("conv1"),
+        Recur("gru", "random") @ named("layer1.conv2"),
+    ),
+    4: (Inflate(3, causal=True, stride="spatial"),),
+    8: (
+        Factorize(2, "both", causal=True, start="random", stride="spatial"),
+        AvgPool(2, causal=True) @ named("pool1"),
+    ),
+}
+UNPADDED = {  # frames up to the first answer, and between two
+    (3, 1): (Inflate(3, causal=True, padding="valid") @ named("conv1"),),
+    (6, 1): (Inflate(4, padding="valid") @ named("conv1"), AvgPool(3, 1, "valid") @ named("pool1")),
+    (5, 2): (Inflate(4, padding="valid") @ named("conv1"), MaxPool(2, padding="valid") @ named("pool1")),
+}
+AHEAD = {  # frames that every step works on again
+    1: (Inflate(3) @ named("conv1"), Recur("lstm", "random") @ named("layer?.conv1")),
+    2: (Shift(4) @ named("layer2.conv?"), Inflate(2, causal=True) @ named("layer1.conv?")),
+    3: (MaxPool(3, 1) @ named("pool1"), Factorize(3, "both", start="random") @ named("layer2.conv?")),
+    6: (Inflate(4, padding="same") @ named("conv1"), Inflate(3, padding="zeros") @ named("layer?.conv?")),
 }
 
 
@@ -94,71 +91,112 @@ def stepped(stream, moving):
     return [stream.step(frame) for frame in moving.unbind(2)]
 
 
-# --- advance: pieces of a clip ---
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("conversion", CAUSAL, ids=repr)
-def test_pieces_of_a_clip_get_the_whole_clips_answer(conversion, layer):
+def answer_of(video, moving):
+    """The network's answer to the clip; None if it is too short."""
     try:
-        made = drawn(conversion(seeded(LAYERS[layer]).double()))
-    except UsageError:
-        assert (
-            layer != "plain"
-        )  # a width for plain convolutions alone, a map that parallel paths do not share
-        return
-    check_stream(made)
-    moving = torch.randn(2, 4, 7, 9, 7, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    whole = made(moving)
-    for lengths in PIECES:
-        state, answers = None, []
-        for piece in moving.split(lengths, dim=2):
-            answer, state = advance(made, piece, state)
-            answers.append(answer.clone())
-            answer.zero_()  # what a ReLU in place behind the layer does to its answer is not remembered
-        torch.testing.assert_close(torch.cat(answers, dim=2), whole)
+        return video(moving)
+    except ClipTooShort:
+        return None
 
 
-@pytest.mark.parametrize("conversion", [c for c in CAUSAL if c not in CAUSAL[:1]], ids=repr)
-def test_the_past_is_not_a_view_of_what_came(conversion):
-    made = drawn(conversion(seeded(LAYERS["plain"]).double()))
-    moving = torch.randn(2, 4, 3, 9, 7, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    first = moving[:, :, :1].clone()
-    _, state = advance(made, first, None)
-    first.zero_()  # the layer before it may work in place, or use its memory again
-    answer, _ = advance(made, moving[:, :, 1:], state)
-    torch.testing.assert_close(answer, made(moving)[:, :, 1:])
-
-
-@pytest.mark.parametrize("conversion", CAUSAL, ids=repr)
-def test_a_past_holds_no_more_than_the_next_piece_needs(conversion):
-    made = drawn(conversion(seeded(LAYERS["plain"]).double()))
-    _, state = advance(made, torch.zeros(2, 4, 9, 9, 7, dtype=torch.float64), None)
-    for tensor in tensors(state):
-        assert tensor.untyped_storage().nbytes() == tensor.nbytes
-        assert tensor.dim() == 4 or tensor.shape[2] == conversion.frames - 1
-
-
-def tensors(state):
-    if isinstance(state, torch.Tensor):
-        return [state]
-    return [tensor for part in state or () for tensor in tensors(part)]
-
-
-# --- Stream ---
+def check(stream, moving):
+    """The law: after every frame, what the network answers to all frames so far."""
+    for t, answer in enumerate(stepped(stream, moving)):
+        wanted = answer_of(stream.video, moving[:, :, : t + 1])
+        assert answer.frames_seen == t + 1
+        if wanted is None:
+            assert answer.clip_logits is None
+            assert answer.frame_logits is None
+            continue
+        assert not answer.clip_logits.requires_grad
+        torch.testing.assert_close(answer.clip_logits, wanted)
+        torch.testing.assert_close(answer.frame_logits, stream.video.per_frame(moving[:, :, : t + 1])[:, -1])
 
 
 @pytest.mark.parametrize("rules", RULES)
 def test_a_stream_answers_what_the_network_answers_to_all_frames_so_far(rules):
-    video, moving = causal(RULES[rules]), clip(6).double()
+    video = causal(RULES[rules])
     stream = Stream(video)
-    assert stream.delay == 0
-    each = video.per_frame(moving)
-    for t, answer in enumerate(stepped(stream, moving)):
-        assert answer.frames_seen == t + 1
-        assert not answer.clip_logits.requires_grad
-        torch.testing.assert_close(answer.frame_logits, each[:, t])
-        torch.testing.assert_close(answer.clip_logits, video(moving[:, :, : t + 1]))
+    assert (stream.delay, stream.look_ahead) == (0, 0)
+    check(stream, clip(6).double())
+
+
+def worked_on(video):
+    """The numbers of frames that the network gets, from here on."""
+    seen = []
+    video.image_net.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    return seen
+
+
+@pytest.mark.parametrize("every_so_many", STRIDED)
+def test_where_time_is_strided_frames_wait_for_the_next_answer(every_so_many):
+    video = causal(STRIDED[every_so_many])
+    stream, moving = Stream(video), clip(2 * every_so_many + 2, clips=1).double()
+    assert (stream.delay, stream.look_ahead) == (0, 0)
+    check(stream, moving)
+    stream.reset()
+    worked = worked_on(video)
+    answers = stepped(stream, moving)
+    assert worked == [1, every_so_many, every_so_many]
+    changes = [t for t in range(1, len(answers)) if answers[t].clip_logits is not answers[t - 1].clip_logits]
+    assert changes == [every_so_many, 2 * every_so_many]
+
+
+@pytest.mark.parametrize("rhythm", UNPADDED, ids=str)
+def test_without_padding_the_first_answer_has_a_delay(rhythm):
+    first, later = rhythm
+    video = causal(UNPADDED[rhythm])
+    stream = Stream(video)
+    assert stream.delay == first - 1
+    check(stream, clip(first + 2 * later, clips=1).double())
+    stream.reset()
+    worked = worked_on(video)
+    stepped(stream, clip(first + 2 * later, clips=1).double())
+    assert worked == [first, later, later]
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_answers_that_look_ahead_are_made_again_with_the_frame_that_comes(ahead):
+    video = causal(AHEAD[ahead])
+    stream = Stream(video)
+    assert (stream.delay, stream.look_ahead) == (0, ahead)
+    check(stream, clip(ahead + 4).double())
+    stream.reset()
+    worked = worked_on(video)
+    stepped(stream, clip(9, clips=1).double())
+    assert worked == [min(t, ahead) + 1 for t in range(9)]
+
+
+def test_a_network_that_cannot_run_without_numbers_waits_by_trying():
+    video = causal(STRIDED[3])
+    video.image_net.layer1.register_forward_pre_hook(lambda _, given: given[0].sum().item() and None)
+    check(Stream(video), clip(8).double())
+    unpadded = causal(UNPADDED[5, 2])
+    unpadded.image_net.layer1.register_forward_pre_hook(lambda _, given: given[0].sum().item() and None)
+    stream = Stream(unpadded)
+    with pytest.raises(UsageError, match=r"step\(\) once"):
+        assert stream.delay
+    check(stream, clip(9).double())
+
+
+class Pooled(nn.Module):
+    """A head that can pool time, with what is not linear behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.fc(self.avgpool(self.conv(x)).flatten(1).tanh())
+
+
+@pytest.mark.parametrize(
+    "rule", [Inflate(3, causal=True), AvgPool(2, causal=True) @ named("conv"), Inflate(3)]
+)
+def test_a_head_that_averages_the_clip_answers_for_all_frames(rule):
+    video = drawn(lift(wake(seeded(Pooled), frames()), rule, MeanOverTime() @ named("avgpool")))
+    check(Stream(video), clip(7, side=9).double())
 
 
 def test_frames_to_come_do_not_change_what_was_answered_and_those_before_do():
@@ -206,8 +244,12 @@ def test_the_mean_of_a_long_stream_of_half_precision_does_not_stall():
     assert abs(float(answer.clip_logits.mean()) - 0.5) < 0.01
 
 
-def test_a_stream_that_was_saved_goes_on_in_another():
-    video, moving = causal(RULES["gru"]), clip(6).double()
+OF_EACH_KIND = {"gru": RULES["gru"], "gates": RULES["gates"], "strided": STRIDED[4], "ahead": AHEAD[3]}
+
+
+@pytest.mark.parametrize("rules", OF_EACH_KIND)
+def test_a_stream_that_was_saved_goes_on_in_another(rules):
+    video, moving = causal(OF_EACH_KIND[rules]), clip(6).double()
     whole = stepped(Stream(video), moving)
     first, second, file = Stream(video), Stream(video), io.BytesIO()
     stepped(first, moving[:, :, :3])
@@ -215,6 +257,7 @@ def test_a_stream_that_was_saved_goes_on_in_another():
     stepped(first, moving[:, :, :2])  # what was saved is no part of the stream any more
     file.seek(0)
     second.load_state_dict(torch.load(file, weights_only=True))
+    assert second.state_dict()["frames_seen"] == 3
     for answer, wanted in zip(stepped(second, moving[:, :, 3:]), whole[3:], strict=True):
         torch.testing.assert_close(answer.clip_logits, wanted.clip_logits)
         torch.testing.assert_close(answer.frame_logits, wanted.frame_logits)
@@ -226,10 +269,12 @@ def test_a_state_taken_out_does_not_change_with_the_steps_after_it():
     stream = Stream(video)
     stepped(stream, moving[:, :, :2])
     kept = stream.state_dict()
+    stream.state_dict()["layers"].clear()
     once = stepped(stream, moving[:, :, 2:])
     stream.load_state_dict(kept)
     again = stepped(stream, moving[:, :, 2:])
     assert torch.equal(once[-1].clip_logits, again[-1].clip_logits)
+    assert torch.equal(once[-1].clip_logits, stepped(Stream(video), moving)[-1].clip_logits)
 
 
 def damaged(state):
@@ -264,8 +309,20 @@ def test_after_a_reset_another_video_begins():
     assert torch.equal(again.clip_logits, fresh.clip_logits)
 
 
-def test_two_streams_through_one_network_do_not_mix():
-    video, one, other = causal(RULES["inflate"]), clip(4).double(), clip(4, clips=1, seed=9).double()
+@pytest.mark.parametrize("rules", OF_EACH_KIND)
+def test_the_frame_that_came_may_be_written_over(rules):
+    video, moving = causal(OF_EACH_KIND[rules]), clip(6).double()
+    wanted = stepped(Stream(video), moving)[-1].clip_logits
+    stream, place = Stream(video), torch.empty_like(moving[:, :, 0])
+    for frame in moving.unbind(2):
+        answer = stream.step(place.copy_(frame))
+        place.zero_()
+    assert torch.equal(answer.clip_logits, wanted)
+
+
+@pytest.mark.parametrize("rules", OF_EACH_KIND)
+def test_two_streams_through_one_network_do_not_mix(rules):
+    video, one, other = causal(OF_EACH_KIND[rules]), clip(4).double(), clip(4, clips=1, seed=9).double()
     first, second = Stream(video), Stream(video)
     for t in range(4):
         a, b = first.step(one[:, :, t]), second.step(other[:, :, t])
@@ -286,11 +343,13 @@ class Again(nn.Module):
         return self.fc(self.twice(self.twice(self.stem(x)).relu()).amax((2, 3)))
 
 
-def test_a_layer_that_runs_twice_has_two_pasts():
-    video = drawn(lift(wake(seeded(Again), frames()), Inflate(3, causal=True)), 0.3)
-    moving = clip(4, side=9).double()
-    assert len(Stream(video).state_dict()["layers"]) == 0
-    torch.testing.assert_close(stepped(Stream(video), moving)[-1].clip_logits, video(moving))
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_layer_that_runs_twice_has_two_pasts(ahead):
+    video = drawn(lift(wake(seeded(Again), frames()), Inflate(3, causal=not ahead)), 0.3)
+    stream = Stream(video)
+    check(stream, clip(7, side=9).double())
+    assert len(stream.state_dict()["layers"]) == 3
+    assert stream.look_ahead == 3 * ahead
 
 
 class Fading(nn.Module):
@@ -319,8 +378,9 @@ def test_a_users_own_conversion_streams_by_its_advance():
     torch.testing.assert_close(stepped(Stream(video), moving)[-1].clip_logits, video(moving))
 
 
-def test_a_step_that_fails_leaves_the_stream_as_it_was():
-    video = causal((Inflate(3, causal=True) @ named("conv1"), Fading @ named("layer2.conv2")))
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_step_that_fails_leaves_the_stream_as_it_was(ahead):
+    video = causal((Inflate(3, causal=not ahead) @ named("conv1"), Fading @ named("layer2.conv2")))
     stream, moving = Stream(video), clip(4).double()
     stepped(stream, moving[:, :, :2])
     fading = video.image_net.layer2.conv2.on_clips
@@ -334,15 +394,16 @@ def test_a_step_that_fails_leaves_the_stream_as_it_was():
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
-        ((Inflate(3) @ named("layer1.conv2"),), r"layer1\.conv2 sees frames behind its own.*causal=True"),
-        ((Transform(3),), r"conv1 sees frames behind"),
-        ((Factorize(),), r"conv1 sees frames behind"),
-        ((Factorize(between="norm-act") @ named("layer2.conv1"),), r"layer2\.conv1 sees frames behind"),
-        ((Shift(4) @ named("layer2.conv1"),), r"layer2\.conv1 shifts channels from the next frame"),
-        ((Inflate(3, causal=True, stride="spatial") @ every,), r"conv1 has temporal stride 2"),
-        ((Factorize(3, causal=True, padding="valid") @ named("conv1"),), r"conv1 answers fewer frames"),
-        ((MaxPool(2) @ named("pool1"),), r"pool1 is a TemporalMaxPool on clips without advance"),
-        ((AvgPool(2, 1) @ named("pool1"),), r"pool1 is a TemporalAvgPool on clips without advance"),
+        ((Inflate(3, stride="spatial"),), r"conv1 sees frames behind its own and has temporal stride 2"),
+        ((MaxPool(2) @ named("pool1"),), r"pool1 sees frames behind its own and has temporal stride 2"),
+        (
+            (Transform(3) @ named("layer2.conv1"), MaxPool(2, causal=True) @ named("pool1")),
+            r"layer2\.conv1 sees frames behind its own, and pool1 changes the number of frames",
+        ),
+        (
+            (Shift(4) @ named("layer2.conv1"), Inflate(2, padding="valid") @ named("conv1")),
+            r"layer2\.conv1 sees frames behind its own, and conv1 changes",
+        ),
         ((Gate() @ named("layer1"),), r"layer1 is a SelfGate on clips without advance"),
         (((lambda layer: nn.Sequential(OnFrames(layer), nn.ReLU())) @ named("conv1"),), r"conv1 is a ReLU"),
     ],
@@ -369,12 +430,11 @@ class Tokens(nn.Module):
 
 def test_a_network_on_tokens_streams():
     net = wake(seeded(Tokens), frames())
-    with pytest.raises(UsageError, match="norm looks ahead"):
-        Stream(lift(net, TokenConv() @ tokens).eval())
+    check(Stream(drawn(lift(net, TokenConv() @ tokens), 0.3)), clip(5).double())
     video = drawn(lift(net, TokenConv(causal=True) @ tokens), 0.3)
     moving = clip(5).double()
-    for t, answer in enumerate(stepped(Stream(video), moving)):
-        torch.testing.assert_close(answer.clip_logits, video(moving[:, :, : t + 1]))
+    check(Stream(video), moving)
+    answer = stepped(Stream(video), moving)[-1]
     assert not torch.allclose(answer.frame_logits, Stream(video).step(moving[:, :, 4]).frame_logits)
 
 
@@ -412,6 +472,41 @@ def test_recurrent_networks_stream_clips_of_any_length(name):
         moving = clip(length, clips=1)
         answer = stepped(Stream(video), moving)[-1]
         torch.testing.assert_close(answer.clip_logits, video(moving), rtol=1e-4, atol=1e-4)
+
+
+def on_frames(name):
+    return image_network(name, classes=5, weights=None)
+
+
+MATCHED = Factorize(3, "series", "matched", "norm-act", "random", causal=True, stride="spatial")
+LONG = {
+    "rcn_18": lambda: create_model("rcn_18", classes=5, start="random"),
+    "inflated resnet18": lambda: lift(on_frames("timm:resnet18"), Inflate(3, "random", causal=True)),
+    "r2plus1d_18": lambda: lift(on_frames("timm:resnet18"), MATCHED),
+    "shifted lite0": lambda: lift(
+        on_frames("timm:tf_efficientnet_lite0"), Shift(8, causal=True) @ named("blocks*.conv_dw")
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_a_stream_of_two_hundred_frames_stays_with_the_clip(name):
+    video, moving = seeded(LONG[name]), clip(200, clips=1, side=48)
+    with ClipBatch(1):
+        video.image_net = wake(video.image_net, frames(4, side=48)).float()
+    video.eval()
+    with torch.inference_mode():
+        each = video.per_frame(moving)  # (1, T_out, K)
+    strides = -(-200 // each.shape[1])
+    largest_answer = each.abs().max()
+    for t, answer in enumerate(stepped(Stream(video), moving)):
+        now = t // strides + 1
+        assert (answer.frame_logits - each[:, now - 1]).abs().max() < 1e-4 * largest_answer
+        assert (answer.clip_logits - each[:, :now].mean(dim=1)).abs().max() < 1e-4 * largest_answer
+    assert (each[:, 1:] - each[:, :-1]).abs().max() > 1e-2 * largest_answer
+    shorter = video.per_frame(moving[:, :, -strides:])[:, -1]
+    assert (each[:, -1] - shorter).abs().max() > 1e-2 * largest_answer  # what came before is felt
 
 
 @pytest.mark.slow

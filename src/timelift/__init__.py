@@ -42,6 +42,11 @@ _HOME = {
     "save": "timelift.runs.saved",
     "keep_memory": "timelift.memory",
     "Stream": "timelift.deploy.stream",
+    "optimize": "timelift.deploy.optimize",
+    "export": "timelift.deploy.export",
+    "export_step": "timelift.deploy.export",
+    "open_exported": "timelift.deploy.exported",
+    "SlidingClips": "timelift.deploy.sliding",
     "Recipe": "timelift.records",
     "compare_paired": "timelift.comparison",
 }

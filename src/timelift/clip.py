@@ -36,9 +36,9 @@ def unfold(frames: Tensor, clips: int) -> Tensor:
     Raises:
         ValueError: if the frames do not divide into so many clips.
     """
-    if len(frames) % clips:
-        raise ValueError(f"{len(frames)} frames do not divide into {clips} clips of equal length")
-    return frames.unflatten(0, (clips, len(frames) // clips)).transpose(1, 2)
+    if frames.shape[0] % clips:
+        raise ValueError(f"{frames.shape[0]} frames do not divide into {clips} clips of equal length")
+    return frames.unflatten(0, (clips, frames.shape[0] // clips)).transpose(1, 2)
 
 
 def fold_tokens(clip: Tensor) -> Tensor:
@@ -52,9 +52,9 @@ def unfold_tokens(frames: Tensor, clips: int) -> Tensor:
     Raises:
         ValueError: if the frames do not divide into so many clips.
     """
-    if len(frames) % clips:
-        raise ValueError(f"{len(frames)} frames do not divide into {clips} clips of equal length")
-    return frames.unflatten(0, (clips, len(frames) // clips))
+    if frames.shape[0] % clips:
+        raise ValueError(f"{frames.shape[0]} frames do not divide into {clips} clips of equal length")
+    return frames.unflatten(0, (clips, frames.shape[0] // clips))
 
 
 @contextmanager
@@ -97,7 +97,7 @@ class OnFrames(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Apply the layer to each frame alone."""
-        return unfold(self.layer(fold(clip)), len(clip))
+        return unfold(self.layer(fold(clip)), clip.shape[0])
 
     def advance(self, clip: Tensor, state: None) -> tuple[Tensor, None]:
         """The next frames of a stream: no frame leaves anything behind."""
@@ -121,7 +121,7 @@ class Clipwise(nn.Module):
         Raises:
             RuntimeError: outside a VideoModel's forward, where B is not known.
         """
-        clip, advance = self._unfold(frames, self._clips(len(frames))), _advancing.get()
+        clip, advance = self._unfold(frames, self._clips(frames.shape[0])), _advancing.get()
         return self._fold(self.on_clips(clip) if advance is None else advance(self, clip))
 
     def _clips(self, frames: int) -> int:

@@ -17,6 +17,7 @@ from timelift.networks.select import Cycle, Rule, every
 from timelift.networks.trace import Layer, trace
 from timelift.receipt import Converted, Receipt, left_alone, origins
 from timelift.records.errors import UsageError
+from timelift.rewrite.mode import rewritten
 
 
 def mean_consensus(logits: Tensor) -> Tensor:
@@ -59,14 +60,14 @@ class VideoModel(nn.Module):
             raise ValueError(f"a clip is (B, C, T, H, W); this tensor is {tuple(clip.shape)}")
         if getattr(self, "_is_replica", False):
             raise RuntimeError("nn.DataParallel is not supported: use torchrun (DistributedDataParallel)")
-        clips = len(clip)
+        clips = clip.shape[0]
         frames = fold(channels_last(clip))  # (B*T, C, H, W), a view
         try:
-            with ClipBatch(clips):
+            with ClipBatch(clips), rewritten(frames):
                 logits = self.image_net(frames)  # (B*T', K)
         except ClipTooShort as error:
             raise ClipTooShort(f"{error}; {self._shortest(clip)}") from error
-        return logits.unflatten(0, (clips, len(logits) // clips))  # (B, T', K)
+        return logits.unflatten(0, (clips, logits.shape[0] // clips))  # (B, T', K)
 
     def parameter_groups(self) -> dict[str, str]:
         """Each parameter's name -> "new" (head, random starts), "lifted" (a new slice in time) or "kept"."""
@@ -95,6 +96,8 @@ class VideoModel(nn.Module):
                 short, length = (middle, length) if is_short(middle) else (short, middle)
         except UsageError:
             return "its head takes clips of one length"
+        except RuntimeError:  # it cannot run without numbers
+            return "the network takes longer clips"
         return f"the network takes clips of at least {length} frames"
 
 

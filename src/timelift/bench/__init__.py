@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from timelift.bench import harness, replicas, transform, workers
-from timelift.bench.timing import Contest, Outcome
+from timelift.timing import Contest, Outcome
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from timelift.bench.decoders import plain_opencv, plain_pyav, seeking_opencv, sequential
-from timelift.bench.timing import Contest, Outcome, measure
 from timelift.data.decode import decode_frames
 from timelift.data.examine import examine
 from timelift.data.pictures import scaled_size
 from timelift.data.sampling import clip_indices, clip_span, middle_start
 from timelift.data.tree import walk
 from timelift.records import DataError, UsageError
+from timelift.timing import Contest, Outcome, measure
 
 TURNS = 5
 FRAMES_PER_CLIP = 16

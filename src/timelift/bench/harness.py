@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from timelift.bench.lenets import TRAINING, Laid, laid_study
-from timelift.bench.timing import Contest, Outcome, measure
 from timelift.data.dataset import EvaluationClips, TrainClips
 from timelift.lifting import VideoModel
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.train_one import Cell, fit, train_one
+from timelift.timing import Contest, Outcome, measure
 from timelift.training.groups import build_optimizer, complete_groups
 from timelift.training.order import epoch_batches
 from timelift.training.starts import paired_start

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from timelift.bench.timing import Contest, Outcome, measure
 from timelift.records import Optimisation
+from timelift.timing import Contest, Outcome, measure
 from timelift.training.groups import build_optimizer, complete_groups
 from timelift.training.replicas import losses_and_hits
 from timelift.training.stacked import Stacked

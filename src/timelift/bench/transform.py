@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from timelift.bench.timing import Contest, Outcome, measure
 from timelift.conversions import Transform
 from timelift.conversions.convolution import ConvOnClips
 from timelift.conversions.transform import MovedKernel, Similarity, sampling_grids
 from timelift.records import UsageError
+from timelift.timing import Contest, Outcome, measure
 
 TURNS = 15
 

@@ -9,11 +9,11 @@ from itertools import count
 import torch
 
 from timelift.bench.lenets import Laid, laid_study
-from timelift.bench.timing import Outcome, Timed
 from timelift.comparison.store import Cell, Store
 from timelift.records import TimeliftError
 from timelift.runs.devices import cores, default_workers
 from timelift.runs.workers import run_workers
+from timelift.timing import Outcome, Timed
 
 TURNS = 5
 RUNS_A_WORKER = 3  # in every turn, of the largest crew

@@ -13,7 +13,7 @@ from timelift.cli.common import say
 from timelift.records.errors import UsageError
 
 if TYPE_CHECKING:
-    from timelift.bench.timing import Outcome
+    from timelift.timing import Outcome
 
 _PACKAGES = ("python", "timelift", "torch")
 
@@ -25,7 +25,8 @@ def command(
             help="transform: a Transform layer against nn.Conv3d. replicas: several networks trained at once "
             "against one by one. workers: runs of a study in several processes against one. harness: a "
             "study's run against a bare loop of the same steps. data: clips per CPU-second of decoding, "
-            "against plain PyAV calls and OpenCV."
+            "against plain PyAV calls and OpenCV. peers: whole networks, training steps and streams against "
+            "torchvision's, nn.Conv3d, onnxruntime and OpenVINO, each in a process of its own."
         ),
     ] = "transform",
     repeats: Annotated[
@@ -38,6 +39,13 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Videos for bench data; else UCF101's originals in $TIMELIFT_SHARED.")
     ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Of bench peers: one of its cases, as s3d-training; repeatable.")
+    ] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Of bench peers: torch.compile is given to torchvision's, too.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Of bench peers: a page to write, in Markdown.")] = None,
 ) -> None:
     """Time our parts against their plain counterparts, turn by turn, on this machine.
 
@@ -49,13 +57,18 @@ def command(
     from timelift.memory import keep_memory
     from timelift.runs.surroundings import hardware, pick_device, versions
 
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if what == "peers":
+        from timelift.cli.bench_peers import compare_with_peers
+
+        compare_with_peers(case or [], repeats, pick_device(device), compile, output)
+        return
     if what == "data":
         _decoding(repeats, data)
         return
     if what not in BENCHES:
-        raise UsageError(f"there is no bench {what!r}; there are {', '.join([*BENCHES, 'data'])}")
-    if threads is not None:
-        torch.set_num_threads(threads)
+        raise UsageError(f"there is no bench {what!r}; there are {', '.join([*BENCHES, 'data', 'peers'])}")
     memory = "freed memory kept" if keep_memory() else "freed memory given back"
     bench, where = BENCHES[what], pick_device(device)
     turns = repeats or bench.turns

@@ -1,8 +1,12 @@
 """What Factorize makes of a layer: S on every frame, T through time, and the three ways to join them."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from timelift.clip import OnFrames
+from timelift.conversions.padding import Window
+from timelift.conversions.past import with_past
 from timelift.conversions.temporal import TemporalConv
 
 
@@ -20,15 +24,16 @@ class SeriesFactorized(nn.Module):
         spatial = self.spatial(clip)
         return self.joined(spatial, self.temporal(self.seen(clip, spatial)))
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError for what cannot be advanced piece by piece."""
-        self.temporal.check_stream()
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees: those of T."""
+        return self.temporal.window
 
-    def advance(self, clip: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and what T keeps for those behind them."""
         spatial = self.spatial(clip)
         through_time, past = self.temporal.advance(self.seen(clip, spatial), past)
-        return self.joined(spatial, through_time), past
+        return self.behind(through_time), past
 
     def seen(self, clip: Tensor, spatial: Tensor) -> Tensor:
         """What T sees: the answer of S."""
@@ -42,9 +47,17 @@ class SeriesFactorized(nn.Module):
 class BothFactorized(SeriesFactorized):
     """S(x) + T(S(x)) (P3D-C)."""
 
+    def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
+        """The next frames of a stream, and what T and the frames under its tap keep for those behind."""
+        spatial = self.spatial(clip)
+        of_time, of_own = past or (None, None)
+        through_time, of_time = self.temporal.advance(self.seen(clip, spatial), of_time)
+        own, of_own = next_own_frames(spatial, self.window, of_own)
+        return own + self.behind(through_time), (of_time, of_own)
+
     def joined(self, spatial: Tensor, through_time: Tensor) -> Tensor:
         """The sum of both."""
-        return own_frames(spatial, self.temporal) + self.behind(through_time)
+        return own_frames(spatial, self.window) + self.behind(through_time)
 
 
 class ParallelFactorized(BothFactorized):
@@ -61,10 +74,23 @@ class ParallelFactorized(BothFactorized):
         return clip[..., :: self.stride[0], :: self.stride[1]]
 
 
-def own_frames(clip: Tensor, temporal: TemporalConv) -> Tensor:
+def own_frames(clip: Tensor, window: Window) -> Tensor:
     """The frames that stand under T's own tap, one for each of its outputs."""
-    kernel = temporal.weight.shape[2]
-    if temporal.padding != "valid":
-        return clip[:, :, :: temporal.stride]
-    own = kernel - 1 if temporal.causal else (kernel - 1) // 2
-    return clip[:, :, own : clip.shape[2] - (kernel - 1 - own) : temporal.stride]
+    if window.padding != "valid":
+        return clip[:, :, :: window.stride]
+    own = own_tap(window)
+    return clip[:, :, own : clip.shape[2] - (window.frames - 1 - own) : window.stride]
+
+
+def next_own_frames(clip: Tensor, window: Window, past: Any) -> tuple[Tensor, Any]:
+    """Those of the next frames of a stream, and what is kept for the frames behind them."""
+    if window.padding != "valid" and window.stride == 1:
+        return clip, None
+    alone = window if window.padding == "valid" else Window(1, window.stride)
+    seen, past = with_past(clip, past, alone)
+    return own_frames(seen, alone), past
+
+
+def own_tap(window: Window) -> int:
+    """Which of its slices sees the frame that an answer stands for."""
+    return window.frames - 1 if window.causal else (window.frames - 1) // 2

@@ -23,16 +23,23 @@ class Gate:
 
     The weights start from a normal distribution of deviation 0.01, cut at two, and the bias at zero: at first
     every channel is about halved.
+    causal: each frame's channels are scaled by the mean over the frames up to it, not by the whole clip's.
     """
 
     bias: bool = False
+    causal: bool = False
 
-    keeps = frozenset[str]()
     __repr__ = typed
 
     def __post_init__(self):
-        if not isinstance(self.bias, bool):
-            raise ConversionError(f"bias={self.bias!r}: wanted True or False")
+        for name in ("bias", "causal"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConversionError(f"{name}={getattr(self, name)!r}: wanted True or False")
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        """The laws that these fields promise."""
+        return frozenset({"causal"} if self.causal else set())
 
     def __call__(self, layer: nn.Module) -> nn.Module:
         """The module with the gate behind it, on clips.
@@ -42,7 +49,8 @@ class Gate:
         """
         channels = _channels(layer)
         like = next(layer.parameters(), torch.empty(0))
-        gate = SelfGate(channels, self.bias).to(device=like.device, dtype=like.dtype)
+        made = CausalGate if self.causal else SelfGate
+        gate = made(channels, self.bias).to(device=like.device, dtype=like.dtype)
         return nn.Sequential(OnFrames(copy.deepcopy(layer)), gate)
 
 
@@ -79,10 +87,32 @@ class SelfGate(nn.Module):
         Raises:
             ConversionError: for a clip of other channels than those that were found inside the layer.
         """
+        self._check(clip)
+        scales = self.excite(clip.mean(dim=(2, 3, 4))).sigmoid()  # (B, C)
+        return clip * scales[:, :, None, None, None]
+
+    def _check(self, clip: Tensor) -> None:
         if clip.shape[1] != self.excite.in_features:
             raise ConversionError(
                 f"a gate for {self.excite.in_features} channels, those of its module's last convolution or "
                 f"norm, got {clip.shape[1]}: put it on modules that end in one, as a branch"
             )
-        scales = self.excite(clip.mean(dim=(2, 3, 4))).sigmoid()  # (B, C)
-        return clip * scales[:, :, None, None, None]
+
+
+class CausalGate(SelfGate):
+    """(B, C, T, H, W) -> the same, each channel of a frame times one number, of the frames up to it."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Gate the channels, frame by frame."""
+        return self.advance(clip, None)[0]
+
+    def advance(self, clip: Tensor, state: tuple[Tensor, int] | None) -> tuple[Tensor, tuple[Tensor, int]]:
+        """The next frames of a stream, and the mean (B, C, 1) over all frames so far with their number."""
+        self._check(clip)
+        exact = torch.promote_types(clip.dtype, torch.float32)
+        each = clip.mean(dim=(3, 4)).to(exact)  # (B, C, T)
+        before, number = (torch.zeros_like(each[:, :, :1]), 0) if state is None else state
+        numbers = torch.arange(number + 1, number + 1 + each.shape[2], dtype=exact, device=clip.device)
+        means = before * (number / numbers) + each.cumsum(dim=2) / numbers
+        scales = self.excite(means.to(clip.dtype).transpose(1, 2)).sigmoid().transpose(1, 2)
+        return clip * scales[:, :, :, None, None], (means[:, :, -1:].clone(), number + each.shape[2])

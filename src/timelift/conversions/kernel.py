@@ -14,8 +14,6 @@ from torch.overrides import TorchFunctionMode
 
 from timelift.conversions.errors import ConversionError
 
-_CONV2D = (torch.conv2d, torch.nn.functional.conv2d)
-
 
 def is_plain(conv: nn.Module) -> bool:
     """Whether a Conv2d is nothing but zeros around the frame and one kernel."""
@@ -29,26 +27,46 @@ def is_plain(conv: nn.Module) -> bool:
 
 
 class _Conv2dCalls(TorchFunctionMode):
-    """Sees every conv2d call, and lets `exchange` change its kernel and bias."""
+    """Sees every conv2d call, and lets `answer` make its answer, from the arguments by name."""
 
-    def __init__(self, exchange: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]):
+    def __init__(self, answer: Callable[[dict[str, Any]], Tensor]):
         super().__init__()
-        self.exchange = exchange
+        self.answer = answer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func not in _CONV2D:
-            return func(*args, **kwargs)
+        if func is not torch.conv2d:
+            return func(*args, **(kwargs or {}))
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        call = dict(zip(names, args, strict=False)) | kwargs
-        call["weight"], call["bias"] = self.exchange(call["weight"], call.get("bias"))
-        return func(**call)
+        return self.answer(dict(zip(names, args, strict=False)) | (kwargs or {}))
 
 
 def convolve_as(layer: nn.Module, frames: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """The layer's own forward on (N, C, H, W), with another kernel (C', C/groups, h, w) and bias."""
-    with _Conv2dCalls(lambda *own: (kernel, bias)):
+    with _Conv2dCalls(lambda call: torch.conv2d(**{**call, "weight": kernel, "bias": bias})):
         return layer(frames)
+
+
+def convolve_by(layer: nn.Module, frames: Tensor, answer: Callable[[Tensor, Any], Tensor]) -> Tensor:
+    """The layer's own forward on (N, C, H, W), with another convolution in place of its own.
+
+    answer: takes what the layer convolves, and its stride, padding and dilation as pairs of numbers.
+    """
+
+    def convolved(call: dict[str, Any]) -> Tensor:
+        stride, dilation = _pair(call.get("stride", 1)), _pair(call.get("dilation", 1))
+        maps, padding = call["input"], call.get("padding", 0)
+        if padding == "same":
+            total = [(k - 1) * d for k, d in zip(call["weight"].shape[2:], dilation, strict=True)]
+            around = [side for t in reversed(total) for side in (t // 2, t - t // 2)]
+            maps, padding = nn.functional.pad(maps, around), 0
+        return answer(maps, (stride, _pair(0 if padding == "valid" else padding), dilation))
+
+    with _Conv2dCalls(convolved):
+        return layer(frames)
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (tuple(size) * 2)[:2]
 
 
 def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
@@ -62,9 +80,10 @@ def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
     probed = copy.deepcopy(layer).double().eval()
     seen: list[tuple[Tensor, Tensor | None]] = []
 
-    def note(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        seen.append((weight.detach().clone(), None if bias is None else bias.detach().clone()))
-        return weight, bias
+    def note(call: dict[str, Any]) -> Tensor:
+        bias = call.get("bias")
+        seen.append((call["weight"].detach().clone(), None if bias is None else bias.detach().clone()))
+        return torch.conv2d(**call)
 
     one, other = _probes(probed)
     with torch.no_grad(), _Conv2dCalls(note):

@@ -6,7 +6,7 @@ done at once; only the 1x1 recurrence goes from frame to frame.
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn.functional import conv2d
 
 from timelift.clip import OnFrames, fold, unfold
 from timelift.conversions.errors import ConversionError
+from timelift.conversions.since import since
 from timelift.fields import typed
 
 
@@ -94,7 +95,7 @@ class Recurrent(nn.Module):
         """All frames through the layer at once, then one after another through the unit."""
         return self.advance(clip, None)[0]
 
-    def advance(self, clip: Tensor, state: Tensor | tuple[Tensor, ...] | None) -> tuple[Tensor, object]:
+    def advance(self, clip: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and the hidden state behind them."""
         return self.unit(self.spatial(clip), state)
 
@@ -108,17 +109,20 @@ class RcnUnit(nn.Module):
         self.groups = groups
         self.share = 0.5 if halve else 1.0
 
-    def forward(self, clip: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, clip: Tensor, hidden: Any) -> tuple[Tensor, Any]:
         """Every frame's h, and the last one."""
         weight = self.weight * self.share
         answers = []
         for x in clip.unbind(2):
-            if hidden is None:
-                hidden = x
-            else:
-                hidden = torch.add(conv2d(hidden, weight, groups=self.groups), x, alpha=self.share)
+            hidden = self._next(x, hidden, weight)
             answers.append(hidden)
         return _stacked(answers), hidden
+
+    def _next(self, x: Tensor, hidden: Any, weight: Tensor) -> Tensor:
+        def moved(h: Tensor) -> Tensor:
+            return torch.add(conv2d(h, weight, groups=self.groups), x, alpha=self.share)
+
+        return since(hidden, lambda: x, moved)
 
     def extra_repr(self) -> str:
         """What print(network) shows."""
@@ -144,7 +148,7 @@ class _Gates(nn.Module):
 
     def of_inputs(self, clip: Tensor) -> Tensor:
         """What the gates take from every frame: (B, C, T, H, W) -> (B, gates * C, T, H, W)."""
-        return unfold(conv2d(fold(clip), self.from_input, self.bias, groups=self.groups), len(clip))
+        return unfold(conv2d(fold(clip), self.from_input, self.bias, groups=self.groups), clip.shape[0])
 
     def split(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, ...]:
         """Each gate (B, C, H, W), of a frame's share (B, gates * C, H, W) and the hidden state."""
@@ -164,11 +168,9 @@ class LstmUnit(nn.Module):
         """Draw the gates."""
         self.gates.draw()
 
-    def forward(
-        self, clip: Tensor, state: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, clip: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Every frame's x + h, and the last h and c."""
-        hidden, cell = (torch.zeros_like(clip[:, :, 0]),) * 2 if state is None else state
+        hidden, cell = (_or_zeros(part, clip) for part in state or (None, None))
         answers = []
         for inputs in self.gates.of_inputs(clip).unbind(2):
             entering, forgetting, fresh, leaving = self.gates.split(inputs, hidden)
@@ -191,9 +193,9 @@ class GruUnit(nn.Module):
         self.gates.draw()
         self.fresh.draw()
 
-    def forward(self, clip: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, clip: Tensor, hidden: Any) -> tuple[Tensor, Tensor]:
         """Every frame's x + h, and the last h."""
-        hidden = torch.zeros_like(clip[:, :, 0]) if hidden is None else hidden
+        hidden = _or_zeros(hidden, clip)
         answers = []
         shares = zip(self.gates.of_inputs(clip).unbind(2), self.fresh.of_inputs(clip).unbind(2), strict=True)
         for gate_inputs, fresh_inputs in shares:
@@ -202,6 +204,10 @@ class GruUnit(nn.Module):
             hidden = torch.lerp(hidden, fresh.tanh(), update.sigmoid())
             answers.append(hidden)
         return clip + _stacked(answers), hidden
+
+
+def _or_zeros(state: Any, clip: Tensor) -> Tensor:
+    return since(state, lambda: torch.zeros_like(clip[:, :, 0]))
 
 
 def _stacked(frames: list[Tensor]) -> Tensor:

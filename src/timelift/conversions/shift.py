@@ -5,12 +5,14 @@ Lin, Gan and Han 2019, TSM: Temporal Shift Module for Efficient Video Understand
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from timelift.clip import OnFrames
 from timelift.conversions.errors import ConversionError
+from timelift.conversions.padding import Window
+from timelift.conversions.since import since
 from timelift.fields import typed
 
 
@@ -76,17 +78,21 @@ class TemporalShift(nn.Module):
                 shifted[:, n : 2 * n, -1] = 0
         return shifted
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError unless it is causal."""
-        if not self.causal:
-            raise ConversionError("shifts channels from the next frame: a stream takes causal=True")
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees."""
+        return Window(2 if self.causal else 3, padding=self.padding, causal=self.causal)
 
-    def advance(self, clip: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The next frames of a stream, and the channels that the one behind them takes: (B, moved, H, W)."""
-        self.check_stream()
+    def advance(self, clip: Tensor, state: Any) -> tuple[Tensor, Tensor]:
+        """The next frames of a stream, and the channels that the one behind them takes: (B, moved, H, W).
+
+        Raises:
+            ConversionError: unless it is causal.
+        """
+        if not self.causal:
+            raise ConversionError("shifts channels from the next frame: an answer for good takes causal=True")
         shifted = self.forward(clip)
-        if state is not None:
-            shifted[:, : self.moved, 0] = state
+        shifted[:, : self.moved, 0] = since(state, lambda: shifted[:, : self.moved, 0])
         return shifted, clip[:, : self.moved, -1].clone()
 
     def extra_repr(self) -> str:

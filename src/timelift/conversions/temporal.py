@@ -1,13 +1,14 @@
-"""A convolution through time alone, k x 1 x 1, written as a (k, 1) 2-D convolution over (T, H*W).
+"""A convolution through time alone, k x 1 x 1."""
 
-The rewrite gives the same sums and avoids PyTorch's slow path for such 3-D kernels on a CPU.
-"""
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from timelift.conversions.padding import TimePadding, pad_time
-from timelift.conversions.past import check_causal, with_past
+from timelift.conversions.padding import TimePadding, Window
+from timelift.conversions.past import with_past
+from timelift.rewrite.steps import Steps
+from timelift.rewrite.through_time import through_time
 
 
 class TemporalConv(nn.Module):
@@ -30,24 +31,17 @@ class TemporalConv(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Convolve every place of the map through time."""
-        return self._convolved(pad_time(clip, self.weight.shape[2], self.stride, self.padding, self.causal))
+        return through_time(clip, self.weight, self.window.steps(clip), self.groups)
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError for what cannot be advanced piece by piece."""
-        check_causal(self.weight.shape[2], self.stride, self.padding, self.causal)
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees."""
+        return Window(self.weight.shape[2], self.stride, self.padding, self.causal)
 
-    def advance(self, clip: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, clip: Tensor, past: Any) -> tuple[Tensor, Any]:
         """The next frames of a stream, and the inputs that those behind them see."""
-        self.check_stream()
-        seen, past = with_past(clip, past, self.weight.shape[2], self.padding)
-        return self._convolved(seen), past
-
-    def _convolved(self, padded: Tensor) -> Tensor:
-        columns = padded.flatten(3)  # (B, C, T, H*W)
-        out = nn.functional.conv2d(
-            columns, self.weight.squeeze(-1), stride=(self.stride, 1), groups=self.groups
-        )
-        return out.unflatten(3, padded.shape[3:])
+        seen, past = with_past(clip, past, self.window)
+        return through_time(seen, self.weight, Steps(self.stride, 0, 0, repeat=False), self.groups), past
 
     def extra_repr(self) -> str:
         """What print(network) shows."""

@@ -7,7 +7,7 @@ every pixel of a map (Xie et al. 2018, S3D): the same fold, the same identity st
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from timelift.clip import fold_tokens
 from timelift.conversions.errors import ConversionError
 from timelift.conversions.inflate import check_frames
-from timelift.conversions.padding import pad_time
+from timelift.conversions.padding import Window, pad_time
+from timelift.conversions.since import since
 from timelift.conversions.temporal import identity_through_time, random_through_time
 from timelift.fields import typed
 
@@ -98,20 +99,24 @@ class NormThenTime(nn.Module):
         kernel = self.weight.shape[1]
         return self._convolved(pad_time(one_channel, kernel, 1, self.padding, self.causal).squeeze(1))
 
-    def check_stream(self) -> None:
-        """Raise a ConversionError unless causal: the answer would wait for frames to come."""
-        if not self.causal and self.weight.shape[1] > 1:
-            raise ConversionError("looks ahead: only TokenConv(causal=True) answers frame by frame")
+    @property
+    def window(self) -> Window:
+        """The frames that an answer sees."""
+        return Window(self.weight.shape[1], padding=self.padding, causal=self.causal)
 
-    def advance(self, clip: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The answer to the next piece of a clip, and what the one behind it needs: the last k - 1 frames."""
-        self.check_stream()
+    def advance(self, clip: Tensor, state: Any) -> tuple[Tensor, Tensor]:
+        """The answer to the next piece of a clip, and what the one behind it needs: the last k - 1 frames.
+
+        Raises:
+            ConversionError: unless it is causal.
+        """
+        if self.window.behind:
+            raise ConversionError("sees frames behind its own: an answer for good takes causal=True")
         kernel = self.weight.shape[1]
         normed = self._normed(clip)
-        if state is None:
-            first = normed[:, :1] if self.padding == "replicate" else torch.zeros_like(normed[:, :1])
-            state = torch.cat([first] * (kernel - 1), dim=1) if kernel > 1 else normed[:, :0]
-        seen = torch.cat([state, normed], dim=1)
+        first = normed[:, :1] if self.padding == "replicate" else torch.zeros_like(normed[:, :1])
+        before = since(state, lambda: torch.cat([normed[:, :0], *[first] * (kernel - 1)], dim=1))
+        seen = torch.cat([before, normed], dim=1)
         return self._convolved(seen), seen[:, seen.shape[1] - (kernel - 1) :]
 
     def _normed(self, clip: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A video file opened, and its frames one after the other, going on behind what is broken."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,21 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise DataError(f"{path} has no video stream")
     stream.codec_context.thread_count = 1
     return stream
+
+
+def frame_rate(path: Path) -> float:
+    """Frames a second as a file says it; 0 where it does not, and for a folder.
+
+    Raises:
+        DataError: if the file cannot be read as a video.
+    """
+    if Path(path).is_dir():
+        return 0.0
+    try:
+        with closing(open_container(path)) as container:
+            return float(video_stream(container, path).average_rate or 0)
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"{path} cannot be read as a video: {why_unreadable(path, error)}") from error
 
 
 def decoded_frames(container: InputContainer, stream: VideoStream, faults: Faults) -> Iterator[VideoFrame]:

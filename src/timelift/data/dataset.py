@@ -101,15 +101,27 @@ class EvaluationClips(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         """The views (V, C, T, H, W) uint8, clip by clip, and the class index; sliding, V differs by video."""
-        video = self.manifest.videos[index]
-        clips = view_indices(video, self.recipe)
-        wanted = sorted({frame for clip in clips for frame in clip})  # overlapping clips are decoded once
-        frames = transforms.readied(self.frames.frames(video, wanted), self.recipe.clip)
-        crops = _CROPS[self.recipe.views.crops]
-        views = [crops(frames[np.searchsorted(wanted, clip)], self.recipe.clip.size) for clip in clips]
-        stacks = flow_vectors.stacked(np.concatenate(views), self.recipe.clip.stack)
-        together = torch.from_numpy(stacks)  # (V, T, H, W, C)
-        return together.permute(0, 4, 1, 2, 3), target(self.manifest, video)
+        crops, places, label = self.overlapping(index)
+        first = torch.arange(len(crops))[:, None] * crops.shape[1]  # of each crop's frames
+        frames = crops.permute(0, 1, 3, 4, 2).flatten(0, 1)  # (crops * N, H, W, C), as they lie in memory
+        views = frames[places[:, None] + first].flatten(0, 1)  # (V, T, H, W, C)
+        return views.permute(0, 4, 1, 2, 3), label
+
+    def overlapping(self, index: int) -> tuple[Tensor, Tensor, int | Tensor]:
+        """Every frame of the views once, where the clips' frames stand among them, and the class index.
+
+        (crops, N, C, H, W) uint8 and (clips, T); of optical flow in stacks, a frame is a stack.
+        """
+        video, clip = self.manifest.videos[index], self.recipe.clip
+        clips = np.array(view_indices(video, self.recipe))
+        stacks, places = np.unique(clips.reshape(-1, clip.stack), axis=0, return_inverse=True)
+        wanted = np.unique(stacks)
+        frames = transforms.readied(self.frames.frames(video, wanted.tolist()), clip)
+        crops = _CROPS[self.recipe.views.crops](frames, clip.size)  # (crops, n, H, W, C)
+        if clip.stack > 1:
+            crops = flow_vectors.stacked(crops[:, np.searchsorted(wanted, stacks.ravel())], clip.stack)
+        each = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 1, 4, 2, 3)
+        return each, torch.from_numpy(places.reshape(len(clips), -1)), target(self.manifest, video)
 
 
 class WholeVideos(Dataset):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from timelift.evaluation.together import Together, answered_together
 from timelift.records import DataError, Manifest, Predictions, UsageError
 from timelift.records.fusion import Fusion
 
@@ -59,6 +60,7 @@ def evaluate(
     batch_views: int = 8,
     fusion: Fusion = "mean",
     share: Share = ALONE,
+    together: Together | None = None,
 ) -> Predictions:
     """The network's logits for every view of every video of the manifest, in its order.
 
@@ -67,20 +69,30 @@ def evaluate(
     uint8 views, on `device`. Videos may differ in their number of views: the rest of `clip_logits` is NaN.
     fusion: how a video's views become one score, the recipe's `views.fusion`. share: of several processes,
     which all call this. Each judges blocks of `batch_views` videos, no batch crosses a block, and all get all
-    answers: so the answers do not depend on the number of processes.
+    answers: so the answers do not depend on the number of processes. together: answers all clips of a video
+    in one crop, in the model's place, where they share work; clips are then `FramesOnce`.
 
     Raises:
         UsageError: if clips and manifest are not the same videos.
         DataError: if the network answers for other classes, or with something that is not a number.
     """
     _check_same_videos(clips, manifest, batch_views)
+
+    def pixels(views: Tensor) -> Tensor:
+        return normalise(views.to(device))
+
     mine: dict[int, tuple[int | Tensor, list[Tensor]]] = {}  # video -> its label and its views' logits
     with evaluating(model), torch.inference_mode():
         for block in share.of(len(clips), batch_views):
             labels_of: dict[int, int | Tensor] = {}
             rows: dict[int, list[Tensor]] = {video: [] for video in block}
-            for owners, views in in_batches(_views(clips, block, labels_of, progress), batch_views):
-                logits = model(normalise(views.to(device))).float().cpu()  # (B, classes)
+            answers: Iterator[tuple[list[int], Tensor]]
+            if together is None:
+                batches = in_batches(_views(clips, block, labels_of, progress), batch_views)
+                answers = ((owners, model(pixels(views)).float().cpu()) for owners, views in batches)
+            else:
+                answers = answered_together(together, clips, block, labels_of, pixels, progress)
+            for owners, logits in answers:  # (B, classes)
                 _check_answer(logits, owners, manifest)
                 for owner, row in zip(owners, logits, strict=True):
                     rows[owner].append(row)

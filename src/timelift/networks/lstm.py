@@ -4,10 +4,13 @@ Srivastava, Mansimov and Salakhutdinov 2015, Unsupervised Learning of Video Repr
 section 2.1; the peepholes are diagonal (Gers and Schmidhuber 2000).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from timelift.conversions.since import since
 from timelift.records.errors import UsageError
 
 _WEIGHTS, _PEEPHOLES = 0.01, 0.1  # uniform within +- these at the start; shifts start at zero
@@ -65,15 +68,15 @@ class PeepholeLSTM(nn.Module):
         below = [inputs] + [hidden] * (layers - 1)
         self.layers = nn.ModuleList(PeepholeLayer(numbers, hidden, peepholes) for numbers in below)
 
-    def forward(self, sequence: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, sequence: Tensor, state: Any = None) -> tuple[Tensor, Tensor]:
         """(B, T, inputs) -> answers (B, T, hidden) and the state after the last step.
 
         state: (layers, 2, B, hidden), answer and cell of every layer; None starts from zeros.
         """
-        if state is None:
-            state = sequence.new_zeros(len(self.layers), 2, len(sequence), self.hidden)
+        zeros = (len(self.layers), 2, sequence.shape[0], self.hidden)
+        states = since(state, lambda: sequence.new_zeros(zeros))
         after = []
-        for layer, before in zip(self.layers, state, strict=True):
+        for layer, before in zip(self.layers, states, strict=True):
             sequence, now = layer(sequence, before)
             after.append(now)
         return sequence, torch.stack(after)
@@ -90,7 +93,7 @@ class ClipLSTM(nn.Module):
         """(B, C, T, H, W) with C*H*W = inputs -> (B, hidden, T, 1, 1)."""
         return self.advance(clip, None)[0]
 
-    def advance(self, clip: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, clip: Tensor, state: Any) -> tuple[Tensor, Tensor]:
         """The answer to the next frames of a clip, and the state behind them; None before the first.
 
         Pieces advanced one after another give what the whole clip gives.

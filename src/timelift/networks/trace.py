@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from timelift.clip import Clipwise
 from timelift.networks.tokens import are_tokens, token_norms, token_size
 from timelift.records.errors import UsageError
 
@@ -94,8 +95,8 @@ def example_frames(net: nn.Module) -> list[Tensor]:
     config = getattr(net, "pretrained_cfg", None) or {}
     size = getattr(facts, "input_size", None) or config.get("input_size")
     like = next(net.parameters(), torch.empty(0))
-    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = first.in_channels if first is not None else 3
+    convolutions = (m for m in net.modules() if isinstance(m, nn.Conv2d | Clipwise))
+    channels = next((m.in_channels for m in convolutions if hasattr(m, "in_channels")), 3)
     sizes = [tuple(size), (channels, *size[1:])] if size else [(channels, side, side) for side in _SIZES]
     return [like.new_zeros(1, *size) for size in dict.fromkeys(sizes)]
 

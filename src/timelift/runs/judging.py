@@ -19,6 +19,7 @@ from timelift.records import ClipFormat, DataError, Manifest, Predictions, Recip
 from timelift.records.recipe import parse_recipe, recipe_to_dict
 from timelift.runs.fuse import FUSION, read_fuser
 from timelift.runs.saved import MODEL, load
+from timelift.runs.sharing import sharing
 
 LONG_SPANS = 10  # a video this many times as long as a clip's span is long: one clip sees a tenth of it
 DENSE_CLIPS, DENSE_CROPS = 10, "three"
@@ -64,7 +65,8 @@ def judged(
     model = load(folder).to(device)
     manifest = with_classes_of(model, manifest, folder, talk)
     recipe, words = asked_recipe(asked, manifest, model.transform.clip)
-    talk(f"{folder}: {words}")
+    together = None if asked.whole else sharing(model, manifest, recipe)
+    talk(f"{folder}: {words}" + (f"; {together}" if together is not None else ""))
     return evaluate(
         model,
         _clips(model, manifest, recipe, asked),
@@ -74,6 +76,7 @@ def judged(
         progress=progress,
         fusion=recipe.views.fusion,
         share=share,
+        together=together,
     )
 
 

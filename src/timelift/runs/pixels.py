@@ -1,6 +1,7 @@
 """From uint8 pixels to the network's input, at the last moment, on the device."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +29,23 @@ class Normalise:
 
 @dataclass(frozen=True)
 class ClipTransform:
-    """`load(RUN).transform`: decoded frames (T, H, W, C) uint8 -> one clip (1, C, T, size, size) float.
+    """`load(RUN).transform`: decoded frames (T, H, W, C) uint8 -> one clip (1, C, T, size, size).
 
     The frames are those of one clip already; `clip` says how many, how far apart, and of which short side.
+    normalise: from uint8 to the network's input, a Normalise; an exported file takes the pixels themselves.
     """
 
     clip: ClipFormat
-    normalise: Normalise
+    normalise: Callable[[Tensor], Tensor]
+
+    def example(self, clips: int) -> Tensor:
+        """Random clips as the network takes them, (clips, C, T, size, size); always the same ones."""
+        size = (clips, self.clip.in_channels, self.clip.frames, self.clip.size, self.clip.size)
+        generator = torch.Generator().manual_seed(0)
+        return self.normalise(torch.randint(256, size, generator=generator, dtype=torch.uint8))
 
     def __call__(self, frames: np.ndarray) -> Tensor:
-        """The centre crop, normalised."""
+        """The centre crop, as the network takes it."""
         cropped = centre_crop(readied(frames, self.clip), self.clip.size)
         clip = np.ascontiguousarray(flow_vectors.stacked(cropped, self.clip.stack))  # (T, size, size, C)
         return self.normalise(torch.from_numpy(clip).permute(3, 0, 1, 2).unsqueeze(0))

@@ -16,6 +16,7 @@ from timelift.evaluation.cost import latency, multiply_adds, parameters
 from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
 from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
+from timelift.evaluation.together import Together
 from timelift.lifting import VideoModel
 from timelift.records import Manifest, Predictions, Recipe, Run, UsageError
 from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, write_predictions
@@ -24,6 +25,7 @@ from timelift.records.whole import write_text_whole
 from timelift.runs.data import PreparedData
 from timelift.runs.pixels import Normalise, with_pixels_of
 from timelift.runs.saved import save
+from timelift.runs.sharing import sharing
 from timelift.runs.surroundings import hardware, versions
 from timelift.training.checkpoint import discard_checkpoint
 from timelift.training.distributed import Processes, gather, join_processes
@@ -234,7 +236,7 @@ class Judge:
     def predictions(self, model: nn.Module, manifest: Manifest) -> Predictions:
         """Of every video, once."""
         clips = EvaluationClips(manifest, self.recipe, self.frames)
-        return self._evaluate(model, clips, manifest)
+        return self._evaluate(model, clips, manifest, sharing(model, manifest, self.recipe))
 
     def time_use(self, model: nn.Module, manifest: Manifest, ordered: Predictions) -> dict[str, float]:
         """Metrics of clips in order, shuffled, reversed and frozen."""
@@ -245,7 +247,9 @@ class Judge:
         ]
         return time_use(ordered, *others).metrics()
 
-    def _evaluate(self, model: nn.Module, clips: Clips, manifest: Manifest) -> Predictions:
+    def _evaluate(
+        self, model: nn.Module, clips: Clips, manifest: Manifest, together: Together | None = None
+    ) -> Predictions:
         return evaluate(
             model,
             clips,
@@ -254,6 +258,7 @@ class Judge:
             device=self.device,
             fusion=self.recipe.views.fusion,
             share=self.share,
+            together=together,
         )
 
 

@@ -9,6 +9,8 @@ from timelift.data.decode import decode_frames
 from timelift.data.examine import examine
 from timelift.data.sampling import clip_indices, clip_span, sliding_starts
 from timelift.data.tar_member import exists
+from timelift.deploy.exported import ExportedModel
+from timelift.deploy.optimize import OptimizedModel
 from timelift.evaluation.predict import Answer, top_answers
 from timelift.lifting import VideoModel
 from timelift.records import DataError
@@ -18,7 +20,11 @@ _FRAMES_AT_ONCE = 2048  # decoded and held in memory together
 
 
 def answers_over_time(
-    model: VideoModel, path: Path, top: int, window_stride: int, device: torch.device
+    model: VideoModel | ExportedModel | OptimizedModel,
+    path: Path,
+    top: int,
+    window_stride: int,
+    device: torch.device,
 ) -> list[Answer]:
     """The top classes of windows of one clip each; window_stride in frames, 0: one clip's span.
 

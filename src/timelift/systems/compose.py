@@ -4,6 +4,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from timelift.lifting import VideoModel, mean_consensus
@@ -90,6 +91,16 @@ class TimeToChannels(nn.Module):
 class TimeMean(nn.Module):
     """(B, C, T, H, W) -> (B, C, 1, H, W): the mean over time."""
 
+    summarises = True  # of a stream: each answer is that of all frames so far, and takes the last one's place
+
     def forward(self, clip: Tensor) -> Tensor:
         """Average the frames."""
         return clip.mean(dim=2, keepdim=True)
+
+    def advance(self, clip: Tensor, state: tuple[Tensor, int] | None) -> tuple[Tensor, tuple[Tensor, int]]:
+        """The mean of a stream's frames so far, and itself with their number, in float32 at least."""
+        exact = clip.to(torch.promote_types(clip.dtype, torch.float32)).mean(dim=2, keepdim=True)
+        before, number = (exact, 0) if state is None else state
+        number += clip.shape[2]
+        mean = before + (exact - before) * (clip.shape[2] / number)
+        return mean.to(clip.dtype, copy=True), (mean, number)

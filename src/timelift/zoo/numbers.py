@@ -127,7 +127,8 @@ def _streamed(video: VideoModel, clip: Tensor, generator: torch.Generator) -> tu
         if isinstance(layer, Clipwise):
             _disturb(layer, 0.1, generator)  # all at once: more would not leave the network calm
     whole, stream = video.per_frame(clip), Stream(video)
-    stepped = torch.stack([stream.step(frame).frame_logits for frame in clip.unbind(2)], dim=1)
+    answers = (stream.step(frame).frame_logits for frame in clip.unbind(2))
+    stepped = torch.stack([answer for answer in answers if answer is not None], dim=1)
     alone = video.per_frame(clip[:, :, -1:])
     return _difference(stepped, whole), _difference(whole[:, -1:], alone), _rounding(video.per_frame, clip)
 

@@ -1,0 +1,40 @@
+"""A convolution of clips with a kernel through time and space, in whichever of its forms is the quickest."""
+
+from torch import Tensor
+
+from timelift.rewrite.convolution import convolution
+from timelift.rewrite.depthwise import Space, depthwise
+from timelift.rewrite.eager import eager, in_autocast
+from timelift.rewrite.forms import depthwise_in_slices
+from timelift.rewrite.padding import pad_through_time
+from timelift.rewrite.steps import Steps
+
+
+def convolution_on_clips(
+    clip: Tensor, kernel: Tensor, bias: Tensor | None, space: Space, steps: Steps, groups: int
+) -> Tensor:
+    """(B, C, T, H, W) with a kernel (C', C/groups, k, h, w) -> (B, C', T', H', W')."""
+    if eager(clip) and eager(kernel):
+        if not steps.repeat:  # slices that see nothing but padding are left out
+            kernel, steps = _seen(kernel, steps, clip.shape[2])
+        if groups == clip.shape[1] > 1 and depthwise_in_slices(clip, kernel, steps):
+            clip, kernel = in_autocast(clip, kernel)
+            return depthwise(clip, kernel, bias, space, steps)
+    stride, padding, dilation = space
+    if kernel.shape[2] == 1 and steps[:3] == (1, 0, 0):
+        frames = clip.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W)
+        out = convolution(frames, kernel.squeeze(2), bias, stride, padding, dilation, groups)
+        return out.unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
+    zeros = 0 if steps.repeat or steps.before != steps.after else steps.before
+    if not zeros:
+        clip = pad_through_time(clip, steps)
+    through = (steps.stride, *stride), (zeros, *padding), (1, *dilation)
+    return convolution(clip, kernel, bias, *through, groups)
+
+
+def _seen(kernel: Tensor, steps: Steps, length: int) -> tuple[Tensor, Steps]:
+    seen = steps.seen(length, kernel.shape[2])
+    if seen == slice(0, kernel.shape[2]):
+        return kernel, steps
+    cut = seen.start
+    return kernel[:, :, seen], steps._replace(before=steps.before - cut, after=steps.after - cut)

@@ -376,6 +376,24 @@ def test_a_network_without_a_step_is_refused(tmp_path, video, words):
         export_step(video(), tmp_path / "step.pt2", shape=(3, 32, 32))
 
 
+@pytest.mark.parametrize(("export_it", "shape"), [(export, (3, 6, 32, 32)), (export_step, (3, 32, 32))])
+def test_answers_that_are_no_numbers_are_not_written(tmp_path, export_it, shape):
+    video = tiny(CAUSAL["inflate"])
+    with torch.no_grad():
+        next(p for name, p in video.named_parameters() if "fc" in name or "head" in name)[0] = torch.nan
+    with pytest.raises(TimeliftError, match="by nan of the largest"):
+        export_it(video, tmp_path / "net.pt2", shape=shape)
+    assert not list(tmp_path.iterdir())
+
+
+def test_clips_that_a_file_does_not_take_are_named(tmp_path):
+    opened = open_exported(written(tiny(RULES["inflate"]), tmp_path, "torch"))
+    with pytest.raises(UsageError, match=r"takes clips \(B, 3, 6, 32, 32\) of float32; these are \(1, 3, 8,"):
+        opened(torch.zeros(1, 3, 8, 32, 32))
+    with pytest.raises(UsageError, match="of uint8"):
+        opened(torch.zeros(1, 3, 6, 32, 32, dtype=torch.uint8))
+
+
 # --- a run ---
 
 

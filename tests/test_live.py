@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 import threading
 import time
 
@@ -230,6 +231,11 @@ def test_mistakes_are_one_line(saved, video, tmp_path, capsys):
     assert "auto, wait or drop" in complaint(capsys, "stream", folder, path, "--policy", "all", code=2)
     assert ".mp4, .mov, .mkv" in complaint(capsys, "stream", folder, path, "--output", "seen.gif", code=2)
     assert "holds no trained network" in complaint(capsys, "stream", tmp_path, path, code=1)
+    size = path.stat().st_size
+    onto = path.with_suffix(".mp4")
+    onto.symlink_to(path)
+    assert "is the video that is read" in complaint(capsys, "stream", folder, path, "--output", onto, code=2)
+    assert path.stat().st_size == size
     (tmp_path / "empty.mp4").write_bytes(b"")
     output = tmp_path / "seen.mp4"
     assert "empty.mp4" in complaint(
@@ -266,7 +272,9 @@ def noise(count, height=30, width=44):
 def test_a_camera_gives_what_a_folder_of_its_pictures_gives(channels, tmp_path, monkeypatch):
     camera = Camera(noise(4))
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: camera)
-    came = list(frames_of_camera(0, 20, channels, pictures=True))
+    came = []
+    with pytest.raises(DataError, match="camera 0 gives no more frames, after 4: was it unplugged"):
+        came += frames_of_camera(0, 20, channels, pictures=True)  # by its iterator: those before the end stay
     for i, picture in enumerate(noise(4)):
         cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
     wanted = list(frames_of_file(tmp_path, 20, channels, pictures=True))
@@ -278,12 +286,35 @@ def test_a_camera_gives_what_a_folder_of_its_pictures_gives(channels, tmp_path, 
     assert came[-1].seconds >= came[0].seconds >= 0
 
 
-def test_the_command_follows_a_camera(saved, monkeypatch, capsys):
+def test_the_command_follows_a_camera_to_its_end(saved, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(cv2, "VideoCapture", lambda number: Camera(noise(6)))
-    assert run("stream", saved("Framewise()"), "0", "--format", "json") == 0
+    film = tmp_path / "seen.mp4"
+    assert run("stream", saved("Framewise()"), "0", "--format", "json", "--output", film) == 1
     shown = capsys.readouterr()
     assert "(drop)" in shown.err
+    assert "gives no more frames" in shown.err
     assert json.loads(shown.out.splitlines()[0])["frame"] == 0
+    assert examine(film).frames > 0  # what came is kept
+
+
+def test_a_second_ctrl_c_does_not_cost_the_film(saved, video, tmp_path, monkeypatch):
+    steps, close = Follower.step, Feed.close
+
+    def step(self, index, pixels):
+        if index == 7:
+            signal.raise_signal(signal.SIGTERM)
+        return steps(self, index, pixels)
+
+    def closed(self):
+        signal.raise_signal(signal.SIGINT)
+        close(self)
+
+    monkeypatch.setattr(Follower, "step", step)
+    monkeypatch.setattr(Feed, "close", closed)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert run("stream", saved("Framewise()"), video(), "--output", tmp_path / "seen.mp4") == 0
+    assert examine(tmp_path / "seen.mp4").frames == 7
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_camera_that_is_not_there_is_named(saved, monkeypatch, capsys):
@@ -382,6 +413,10 @@ def test_a_film_holds_each_picture_at_its_time(tmp_path):
     frames = decode_frames(tmp_path / "film.mp4", None, short_side=None)
     assert frames.shape == (4, 16, 22, 3)
     np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), [20, 120, 200, 250], atol=4)
+    with writing_video(tmp_path / "together.mp4") as write:
+        for number in range(20):  # two at once, in the middle
+            write(np.full((16, 16, 3), number, np.uint8), (number - (number >= 10)) / 25)
+    assert examine(tmp_path / "together.mp4").frames == 20
     with pytest.raises(DataError, match="no picture came"), writing_video(tmp_path / "none.mp4"):
         pass
     assert not (tmp_path / "none.mp4").exists()

@@ -158,12 +158,15 @@ def test_bfloat16_only_where_it_is_asked_for(monkeypatch):
     video = norms_awake(tiny(RULES["inflate"]))
     for precision, wanted in (("float32", False), ("auto", False), ("bfloat16", True)):
         ways = optimize(video, moving(1), precision, compiled=False, turns=1).ways
+        assert all(way.timed is not None for way in ways if "bfloat16" not in way.name)  # not spoilt by it
         assert any("bfloat16" in way.name for way in ways) is wanted
 
 
 def test_what_cannot_be_optimized_is_said(monkeypatch):
     with pytest.raises(UsageError, match=r"call video.eval\(\) first"):
         optimize(tiny(RULES["inflate"]).train(), moving(1))
+    with pytest.raises(UsageError, match="float32"):
+        optimize(tiny(RULES["inflate"]).double(), moving(1).double())
     with pytest.raises(UsageError, match="precision 'half'"):
         optimize(tiny(RULES["inflate"]), moving(1), "half")
 

@@ -124,6 +124,13 @@ def seen_by(module):
     return numbers
 
 
+@pytest.mark.parametrize("clips", CLIPS)
+def test_a_layer_on_clips_inside_another_is_whole(clips):
+    rules = (MaxPool(3, 1) @ named("layer1"), Inflate(3) @ named("layer1.conv1"))
+    together = check(network(rules), torch.tensor(CLIPS[clips]))
+    assert "the layers up to pool1" in str(together)
+
+
 def test_the_first_convolution_sees_each_frame_once():
     places = torch.tensor(CLIPS["even"])
     for rules in (INSIDE[0, 0], INSIDE[2, 0], WHOLE["layer1"]):

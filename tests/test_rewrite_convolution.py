@@ -283,3 +283,13 @@ def test_conv2d_is_called_as_pytorch_lets_it_be_called(arguments):
         torch.testing.assert_close(F.conv2d(frames, kernel, **arguments), wanted)
         torch.testing.assert_close(F.conv2d(frames[0], kernel, **arguments), wanted[0])
         torch.testing.assert_close(F.conv2d(input=frames, weight=kernel, **arguments), wanted)
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_an_activation_in_place_may_follow(groups):
+    image = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=groups, bias=False), nn.ReLU(inplace=True))
+    image.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()).append(nn.Linear(8, 2))
+    for rule in (Inflate(3), Factorize(3), Inflate(3, padding="zeros", stride="spatial")):
+        video = lift(copy.deepcopy(image), rule @ every)
+        video(random(2, 8, 4, 6, 6, dtype=torch.float32)).sum().backward()
+        assert all(p.grad is not None for p in video.parameters())

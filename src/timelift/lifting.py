@@ -58,6 +58,8 @@ class VideoModel(nn.Module):
         """
         if clip.dim() != 5:
             raise ValueError(f"a clip is (B, C, T, H, W); this tensor is {tuple(clip.shape)}")
+        if clip.shape[0] == 0:
+            raise ValueError("a batch of no clips (B = 0) has no answer: leave it out")
         if getattr(self, "_is_replica", False):
             raise RuntimeError("nn.DataParallel is not supported: use torchrun (DistributedDataParallel)")
         clips = clip.shape[0]

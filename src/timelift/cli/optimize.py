@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from timelift.cli.common import Device, say
@@ -57,13 +58,13 @@ def command(
 
 
 def _print(ways: "tuple[Way, ...]", title: str) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for i, heading in enumerate(("form", "least ms", "median ms", "times as fast", "differs by", "")):
         table.add_column(heading, justify="left" if i in (0, 5) else "right")
     first = ways[0].timed
     for way in ways:
         if way.timed is None or first is None:
-            table.add_row(way.name, "", "", "", "", f"left out: {way.left_out}")
+            table.add_row(way.name, "", "", "", "", escape(f"left out: {way.left_out}"))
             continue
         numbers = (way.timed.minimum * 1e3, way.timed.median * 1e3, first.minimum / way.timed.minimum)
         apart = "" if way.difference == 0 or math.isnan(way.difference) else f"{way.difference:.0e}"

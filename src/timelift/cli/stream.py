@@ -1,13 +1,16 @@
 """`timelift stream`: a trained network follows a video or a camera, and says what it sees as it comes."""
 
 import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from timelift.cli.common import Device, say
+from timelift.records.errors import DataError
 
 
 def command(
@@ -54,6 +57,8 @@ def command(
         raise UsageError(f"--format {format}: csv or json")
     if policy not in ("auto", "wait", "drop"):
         raise UsageError(f"--policy {policy}: auto, wait or drop")
+    if output is not None and output.exists() and Path(source).exists() and output.samefile(source):
+        raise UsageError(f"--output {output} is the video that is read: name another file")
     where = pick_device(device)
     model = load(run).to(where)
     follower = Follower(model, where, average or None, every)
@@ -68,21 +73,49 @@ def command(
     tell = csv_lines if format == "csv" else json_line
     lines: list[str] = []  # of the newest answer, for the video
     came = answers = 0
+    broken: DataError | None = None  # behind frames that came: what was written stays
     with contextlib.ExitStack() as closing:
+        closing.enter_context(_stopped_by(signal.SIGTERM))
         write = None if output is None else closing.enter_context(writing_video(output))
         feed = Feed(frames, drop, paced=drop and not is_camera)
         closing.callback(feed.close)
+        closing.callback(_close_undisturbed)
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # the usual end of a camera
-        for frame, probabilities in follow(feed, follower):
-            if probabilities is not None:
-                ranked = best(probabilities, model.classes, top)
-                lines = [f"{name} {probability:.2f}" for name, probability in ranked]
-                sys.stdout.write(HEADER if answers == 0 and format == "csv" else "")
-                sys.stdout.write(tell(frame.index, frame.seconds, ranked))
-                sys.stdout.flush()
-                answers += 1
-            if write is not None and frame.picture is not None:
-                write(annotated(frame.picture, lines), frame.seconds)
-            came = frame.index + 1
+        try:
+            for frame, probabilities in follow(feed, follower):
+                if probabilities is not None:
+                    ranked = best(probabilities, model.classes, top)
+                    lines = [f"{name} {probability:.2f}" for name, probability in ranked]
+                    sys.stdout.write(HEADER if answers == 0 and format == "csv" else "")
+                    sys.stdout.write(tell(frame.index, frame.seconds, ranked))
+                    sys.stdout.flush()
+                    answers += 1
+                if write is not None and frame.picture is not None:
+                    write(annotated(frame.picture, lines), frame.seconds)
+                came = frame.index + 1
+        except DataError as error:
+            if came == 0:
+                raise
+            broken = error
     told = f"; wrote {output}" if output is not None else ""
     say(f"{came} frames, {answers} answers, {feed.dropped} dropped ({'drop' if drop else 'wait'}){told}")
+    if broken is not None:
+        raise broken
+
+
+@contextlib.contextmanager
+def _stopped_by(number: signal.Signals) -> Iterator[None]:
+    """The scope in which another signal is as Ctrl-C; behind it both are what they were."""
+    before = {one: signal.getsignal(one) for one in (number, signal.SIGINT)}
+    signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _close_undisturbed() -> None:
+    """A second Ctrl-C, while the video is being ended, would cost all of it."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)

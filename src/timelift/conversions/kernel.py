@@ -77,7 +77,7 @@ def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
     """
     if is_plain(layer):
         return layer.weight.detach().clone(), None if layer.bias is None else layer.bias.detach().clone()
-    probed = copy.deepcopy(layer).double().eval()
+    probed = copy.deepcopy(layer).to(_where_doubles_are(layer.weight.device)).double().eval()
     seen: list[tuple[Tensor, Tensor | None]] = []
 
     def note(call: dict[str, Any]) -> Tensor:
@@ -96,7 +96,11 @@ def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
     kernel, bias = seen[0]
     if not kernel.is_meta:  # without numbers there is nothing to compare
         _check_linear(layer, probed, [weight for weight, _ in seen], answers)
-    return kernel.to(layer.weight.dtype), None if bias is None else bias.to(layer.weight.dtype)
+    return kernel.to(layer.weight), None if bias is None else bias.to(layer.weight)
+
+
+def _where_doubles_are(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def _check_linear(layer: nn.Conv2d, probed: nn.Conv2d, kernels: list[Tensor], answers: list[Tensor]) -> None:

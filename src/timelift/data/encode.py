@@ -60,12 +60,14 @@ class _Film:
     def __init__(self, file: OutputContainer):
         self.file = file
         self.stream: VideoStream | None = None
+        self.last = -1  # milliseconds
 
     def append(self, picture: np.ndarray, seconds: float) -> None:
         even = np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
         self.stream = self.stream or self._begun(even)
         frame = av.VideoFrame.from_ndarray(even, format="rgb24")
-        frame.pts, frame.time_base = round(seconds * 1000), _MILLISECOND
+        self.last = max(round(seconds * 1000), self.last + 1)  # no two at once: containers refuse that
+        frame.pts, frame.time_base = self.last, _MILLISECOND
         self.file.mux(self.stream.encode(frame))
 
     def _begun(self, picture: np.ndarray) -> VideoStream:

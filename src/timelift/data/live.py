@@ -15,6 +15,8 @@ from timelift.data.pictures import picture_scaler
 from timelift.data.tar_member import exists
 from timelift.records.errors import DataError
 
+_TRIES = 4  # readings of a camera before it counts as gone
+
 
 @dataclass(frozen=True, eq=False)
 class LiveFrame:
@@ -53,17 +55,17 @@ def frames_of_file(
 def frames_of_camera(
     number: int, short_side: int, channels: int, pictures: bool
 ) -> Generator[LiveFrame, None, None]:
-    """The frames of a camera, counted from 0, until it gives none.
+    """The frames of a camera, counted from 0, for as long as it gives any.
 
     Raises:
-        DataError: if it cannot be opened, or gives no frame.
+        DataError: if it cannot be opened, gives no frame, or, behind the last one, gives no more.
     """
     camera = _opened(number)
     try:
         start, index, scaled = time.monotonic(), 0, None
         while True:
-            came, seen = camera.read()  # blue, green, red
-            if not came:
+            seen = _next_picture(camera)  # blue, green, red
+            if seen is None:
                 break
             seconds = time.monotonic() - start
             picture = cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)
@@ -75,6 +77,17 @@ def frames_of_camera(
         camera.release()
     if index == 0:
         raise DataError(f"camera {number} gives no frame: is it used by another program?")
+    raise DataError(f"camera {number} gives no more frames, after {index}: was it unplugged?")
+
+
+def _next_picture(camera: cv2.VideoCapture) -> np.ndarray | None:
+    """None for a camera that is gone: one that fails once or twice may go on."""
+    for tries in range(_TRIES):
+        came, seen = camera.read()
+        if came:
+            return seen
+        time.sleep(0.1 * tries)
+    return None
 
 
 def _opened(number: int) -> cv2.VideoCapture:

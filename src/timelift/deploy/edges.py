@@ -26,7 +26,12 @@ class Reach:
 
 
 def reach_of(layer: Clipwise) -> Reach | None:
-    """Of a layer that gives as many frames as it takes; None for others, and where the reach has no end."""
+    """Of a layer that gives as many frames as it takes; None for others, and where the reach has no end.
+
+    None, too, for one that holds other layers on clips, which would be asked about parts of the batch.
+    """
+    if any(isinstance(module, Clipwise) for module in layer.on_clips.modules()):
+        return None
     windows = [window_of(part) for part in parts_of(layer.on_clips)]
     if not all(window is not None and window.keeps_length for window in windows):
         return None

@@ -6,7 +6,7 @@ float32 clip that it takes in Python. The number of clips is free; their length 
 
 import copy
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,7 +66,7 @@ def export(
     program = trace_program(network, {"clip": takes(2)}, ("logits",))
 
     def difference(opened: Opened) -> float:
-        return max(_apart(opened.run([clip])[0], network(clip)) for clip in map(takes, _BATCHES))
+        return _largest(_apart(opened.run([c])[0], video(prepare(c))) for c in map(takes, _BATCHES))
 
     return _written(program, facts, place, difference, tolerance)
 
@@ -95,22 +95,22 @@ def export_step(
             "a step answers every frame as it comes: this network waits for others, looks ahead, or answers "
             "for the whole clip; causal=True, stride='none' and a padding make one that does not"
         )
-    facts = replace(_facts(video, None if shape is None else (shape[0], 1, *shape[1:])), kind="step")
+    facts = _facts(video, None if shape is None else (shape[0], 1, *shape[1:]), "step")
     facts = replace(facts, shape=(facts.shape[0], *facts.shape[2:]))
     takes, prepare, made = _random(facts), _prepare(video), with_kernels_made(video)
     program, states = trace_step(made, takes, prepare)
     facts = replace(facts, states=states)
 
     def difference(opened: Opened) -> float:
-        apart = 0.0
+        apart: list[float] = []
         for videos in _BATCHES:
-            ours, theirs = Stream(made), ExportedStep(opened, facts)
+            ours, theirs = Stream(video), ExportedStep(opened, facts)
             for frame in (takes(videos) for _ in range(_STEPS)):
                 wanted = ours.step(prepare(frame.unsqueeze(2))[:, :, 0])
                 came = theirs.step(frame)
-                apart = max(apart, _apart(came.frame_logits, wanted.frame_logits))
-                apart = max(apart, _apart(came.clip_logits, wanted.clip_logits))
-        return apart
+                apart.append(_apart(came.frame_logits, wanted.frame_logits))
+                apart.append(_apart(came.clip_logits, wanted.clip_logits))
+        return _largest(apart)
 
     return _written(program, facts, place, difference, tolerance)
 
@@ -141,15 +141,21 @@ def _prepare(video: VideoModel) -> Callable[[Tensor], Tensor]:
     return (lambda clip: clip) if video.transform is None else video.transform.normalise
 
 
-def _facts(video: VideoModel, shape: tuple[int, ...] | None) -> ExportFacts:
+def _facts(
+    video: VideoModel, shape: tuple[int, ...] | None, kind: Literal["clips", "step"] = "clips"
+) -> ExportFacts:
     clip = None if video.transform is None else video.transform.clip
     if shape is None:
         if clip is None:
             raise UsageError("a network that no run has trained names no clips: give shape=(C, T, H, W)")
         shape = (clip.in_channels, clip.frames, clip.size, clip.size)
+    elif clip is not None:
+        if shape[-1] != shape[-2]:
+            raise UsageError(f"a run's clips are square: {shape[-2]} x {shape[-1]} pixels came")
+        clip = replace(clip, frames=shape[1] if kind == "clips" else clip.frames, size=shape[-1])
     takes: Literal["uint8", "float32"] = "float32" if clip is None else "uint8"
     versions = {name: importlib.metadata.version(name) for name in ("timelift", "torch")}
-    return ExportFacts("clips", takes, shape, video.classes, video.several_labels, clip, versions=versions)
+    return ExportFacts(kind, takes, shape, video.classes, video.several_labels, clip, versions=versions)
 
 
 def _random(facts: ExportFacts) -> Callable[[int], Tensor]:
@@ -179,6 +185,8 @@ def _place(path: Path, format: str | None) -> tuple[Path, str]:
     if name is None or SUFFIXES.get(name, path.suffix) != path.suffix:
         wanted = ", ".join(f"{suffix} for {one}" for one, suffix in SUFFIXES.items())
         raise UsageError(f"{path} has the suffix {path.suffix or 'of no format'}; there are {wanted}")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file")
     needed(name, *file_format(name).NEEDS)
     return path, name
 
@@ -206,10 +214,16 @@ def _written(
             )
         for beside in Path(folder).iterdir():
             if beside != draft:
+                path.unlink(missing_ok=True)  # or an older file would for a moment read the new weights
                 beside.replace(path.with_name(beside.name))
         draft.replace(partial)
     return Export(path, name, facts, apart)
 
 
 def _apart(came: Any, wanted: Any) -> float:
-    return float((came - wanted).abs().max() / wanted.abs().max())
+    return float((came - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
+
+
+def _largest(differences: Iterable[float]) -> float:
+    """NaN if one of them is: `max` would pass it by."""
+    return float(torch.tensor(list(differences)).max())

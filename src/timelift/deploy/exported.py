@@ -22,7 +22,17 @@ class ExportedModel:
         self._run = opened.run
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, K)."""
+        """(B, C, T, H, W) -> (B, K).
+
+        Raises:
+            UsageError: for clips of another shape or number format than the file's.
+        """
+        wanted, number = self.facts.shape, self.facts.takes
+        if tuple(clip.shape[1:]) != wanted or str(clip.dtype) != f"torch.{number}":
+            raise UsageError(
+                f"this file takes clips (B, {', '.join(map(str, wanted))}) of {number}; these are "
+                f"{tuple(clip.shape)} of {str(clip.dtype).removeprefix('torch.')}"
+            )
         return self._run([clip])[0]
 
 

@@ -6,6 +6,7 @@ does an activation. Kernels then lie as oneDNN wants them, and are not reordered
 """
 
 from functools import reduce
+from itertools import count
 from typing import Any
 
 import torch
@@ -50,10 +51,11 @@ def folded(program: Program, example: Tensor) -> GraphModule:
     example: an input that the program was traced for; its sizes are looked at, not its numbers.
     """
     made: Any = program.traced.module()
+    _own_tensors(made)
     values = _Values(made)
     values.run(example)
     for norm in _calls(made, (_aten.batch_norm.default,)):
-        _fold(made, norm, values)
+        _fold(made, norm, values, {})
     _tidy(made)
     return made
 
@@ -63,7 +65,7 @@ def packed(made: GraphModule, example: Tensor) -> GraphModule:
     values = _Values(made)
     values.run(example)
     for convolution in _calls(made, tuple(_PACKED)):
-        _pack(made, convolution, values)
+        _pack(made, convolution, values, {})
     _tidy(made)
     return made
 
@@ -85,11 +87,28 @@ class _Values(Interpreter):
         return value
 
 
+def _own_tensors(made: GraphModule) -> None:
+    """Weights and constants of this network alone: torch.export shares them with every other it gives."""
+    for module in made.modules():
+        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is not None:
+                delattr(module, name)
+                module.register_buffer(name, tensor.detach().clone(), persistent=False)
+    for node in made.graph.nodes:
+        if node.op == "get_attr" and isinstance(_attribute(made, node.target), Tensor):
+            owner, _, name = node.target.rpartition(".")
+            module = made.get_submodule(owner)
+            if name in vars(module):  # a constant, which .to() would pass by
+                tensor = getattr(module, name)
+                delattr(module, name)
+                module.register_buffer(name, tensor, persistent=False)
+
+
 def _calls(made: GraphModule, targets: tuple[Any, ...]) -> list[_Node]:
     return [node for node in made.graph.nodes if node.op == "call_function" and node.target in targets]
 
 
-def _fold(made: GraphModule, norm: _Node, values: _Values) -> None:
+def _fold(made: GraphModule, norm: _Node, values: _Values, known: dict[_Node, Any]) -> None:
     maps, scale, shift, mean, variance, training, _, epsilon, *_ = norm.args
     views = _views_before(maps)
     convolution = views[0].args[0] if views else maps
@@ -99,11 +118,11 @@ def _fold(made: GraphModule, norm: _Node, values: _Values) -> None:
         and len(convolution.users) == 1
         and _channels_stay(convolution, views, values)
     )
-    kernel = _constant(made, convolution.args[1]) if foldable else None
+    kernel = _constant(made, convolution.args[1], known) if foldable else None
     if kernel is None:
         return
     found = (_argument(convolution, 2), scale, shift, mean, variance)
-    numbers: list[Any] = [None if node is None else _constant(made, node) for node in found]
+    numbers: list[Any] = [None if node is None else _constant(made, node, known) for node in found]
     own, scale, shift, mean, variance = numbers
     factor = torch.rsqrt(variance + epsilon) if scale is None else scale * torch.rsqrt(variance + epsilon)
     bias = (-mean if own is None else own - mean) * factor
@@ -116,9 +135,9 @@ def _fold(made: GraphModule, norm: _Node, values: _Values) -> None:
     made.graph.erase_node(norm)
 
 
-def _pack(made: GraphModule, convolution: _Node, values: _Values) -> None:
+def _pack(made: GraphModule, convolution: _Node, values: _Values, known: dict[_Node, Any]) -> None:
     axes = _PACKED[convolution.target]
-    kernel = _constant(made, convolution.args[1])
+    kernel = _constant(made, convolution.args[1], known)
     if kernel is None:
         return
     bias, given = _argument(convolution, 2), (_argument(convolution, i) for i in (3, 4, 5))
@@ -166,7 +185,9 @@ def _activation_behind(node: _Node) -> tuple[_Node | None, str, list[Any]]:
             return node, "hardtanh", [0.0, 6.0]
         if node.target in _ACTIVATIONS:
             name = _ACTIVATIONS[node.target]
-            numbers = node.args[1:] or ([-1.0, 1.0] if name == "hardtanh" else [])
+            numbers = node.args[1:]
+            if name == "hardtanh":
+                numbers = (*numbers, *(-1.0, 1.0)[len(numbers) :])
             return node, name, [float(number) for number in numbers]
         if node.target not in _VIEWS:
             break
@@ -176,27 +197,34 @@ def _activation_behind(node: _Node) -> tuple[_Node | None, str, list[Any]]:
 def _channels_stay(convolution: _Node, views: list[_Node], values: _Values) -> bool:
     """Whether dimension 1 behind the views is the convolution's channels: tried with their numbers."""
     shape = values.of[convolution]
-    numbers = torch.arange(shape[1])
+    numbers = torch.arange(shape[1], dtype=torch.int16)
     found = {convolution: numbers.view(1, -1, *[1] * (len(shape) - 2)).expand(shape)}
     for view in views:
         given = map_arg(view.args, lambda node: found.get(node, values.of[node]))
-        found[view] = view.target(*given, **view.kwargs)
+        try:
+            found[view] = view.target(*given, **view.kwargs)
+        except RuntimeError:  # a view that only the layout of the maps themselves allows
+            return False
     maps = found[views[-1]] if views else found[convolution]
     wanted = numbers.view(1, -1, *[1] * (maps.dim() - 2))
     return maps.shape[1] == shape[1] and torch.equal(maps, wanted.expand(maps.shape))
 
 
-def _constant(made: GraphModule, node: _Node) -> Any:
-    """What a node is whatever the network is given; None if it hangs on that."""
+def _constant(made: GraphModule, node: _Node, known: dict[_Node, Any]) -> Any:
+    """What a node is whatever the network is given; None if it hangs on that. known: found so far."""
     if node.op == "get_attr":
         return _attribute(made, node.target)
-    if node.op != "call_function" or not node.all_input_nodes:
-        return None
-    found = {before: _constant(made, before) for before in node.all_input_nodes}
-    if any(value is None for value in found.values()):
-        return None
-    with torch.no_grad():
-        return node.target(*map_arg(node.args, found.get), **map_arg(node.kwargs, found.get))
+    if node not in known:
+        known[node] = None
+        if node.op == "call_function" and node.all_input_nodes:
+            found = {}
+            for before in node.all_input_nodes:
+                found[before] = _constant(made, before, known)
+                if found[before] is None:
+                    return None
+            with torch.no_grad():
+                known[node] = node.target(*map_arg(node.args, found.get), **map_arg(node.kwargs, found.get))
+    return known[node]
 
 
 def _attribute(made: nn.Module, name: str) -> Any:
@@ -215,7 +243,7 @@ def _each(sizes: Any, axes: int, default: int) -> list[int]:
 
 def _stored(made: GraphModule, tensor: Tensor) -> _Node:
     """A tensor of the network's own, in the graph where nodes are put in now."""
-    name = f"frozen_{len(made.graph.nodes)}_{len(made._buffers)}"
+    name = next(name for name in (f"frozen_{i}" for i in count()) if not hasattr(made, name))
     made.register_buffer(name, tensor.detach(), persistent=False)
     return made.graph.get_attr(name)
 

@@ -5,7 +5,8 @@ The forms: as it is; "frozen" (norms folded, kernels packed, activations fused: 
 that is asked for. A form whose answers differ by more than is allowed is left out, with the reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,8 +45,8 @@ class Way:
 class OptimizedModel:
     """What a VideoModel in eval says of itself, and its answers, in the quickest form for clips of one shape.
 
-    Clips of another length or size are answered by the network as it is. ways: all that was tried. chosen:
-    the name of the one that is taken.
+    Clips of another length or size, and of another number where the form is a compiled one, are answered by
+    the network as it is. ways: all that was tried. chosen: the name of the one that is taken.
     """
 
     def __init__(
@@ -67,8 +68,11 @@ class OptimizedModel:
 
     def __call__(self, clip: Tensor) -> Tensor:
         """(B, C, T, H, W) float32 -> (B, K)."""
+        fits = tuple(clip.shape[1:]) == self.shape[1:]
+        if "compiled" in self.chosen:  # a compiled form would be compiled anew for every other B
+            fits = tuple(clip.shape) == self.shape
         with torch.no_grad():
-            return self._run(clip) if tuple(clip.shape[1:]) == self.shape else self.video(clip)
+            return self._run(clip) if fits else self.video(clip)
 
 
 def optimize(
@@ -90,16 +94,20 @@ def optimize(
     """
     if video.training:
         raise UsageError("the network is in train mode: call video.eval() first")
+    floats = {t.dtype for t in (clip, *video.parameters(), *video.buffers()) if t.is_floating_point()}
+    if floats != {torch.float32}:
+        raise UsageError("a network and a clip in float32 are optimized: call .float() first")
     if precision not in ("float32", "bfloat16", "auto"):
         raise UsageError(f"precision {precision!r}: float32, bfloat16 or auto")
     runs, left_out = _made(video, clip, precision, compiled, tell)
-    with torch.no_grad():
+    with torch.no_grad(), _exact():
         wanted = video(clip)
     taken = {AS_IT_IS: runs.pop(AS_IT_IS)}
     differences = {AS_IT_IS: 0.0}
     for name, run in runs.items():
         try:
-            came = run(clip)
+            with _exact():
+                came = run(clip)
         except Exception as error:  # a processor or a compiler without what it needs
             left_out[name] = _line(error)
             continue
@@ -110,14 +118,16 @@ def optimize(
         else:
             left_out[name] = f"answers differ by {apart:.0e} of the largest, more than {allowed:.0e}"
     tell("timing")
-    timed = measure(Contest("", {name: partial(run, clip) for name, run in taken.items()}), turns).ways
+    timed = measure(
+        Contest("", {name: partial(_finished, run, clip) for name, run in taken.items()}), turns
+    ).ways
     ways = [Way(one.name, one, differences[one.name]) for one in timed]
     ways += [Way(name, None, float("nan"), reason) for name, reason in left_out.items()]
     chosen = timed[0]
     for one in timed[1:]:
         if one.minimum < _WORTH * chosen.minimum:
             chosen = one
-    return OptimizedModel(video, tuple(clip.shape[1:]), tuple(ways), chosen.name, taken[chosen.name])
+    return OptimizedModel(video, tuple(clip.shape), tuple(ways), chosen.name, taken[chosen.name])
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -188,6 +198,25 @@ def _in_format(network: Callable[[Tensor], Tensor], number: torch.dtype) -> Call
             return network(clip.to(number)).to(clip.dtype)
 
     return run
+
+
+def _finished(run: Callable[[Tensor], Tensor], clip: Tensor) -> None:
+    """The answer, once the device has it."""
+    run(clip)
+    if clip.device.type in ("cuda", "mps"):
+        getattr(torch, clip.device.type).synchronize()
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Without the 10 bits of TF32 in which a GPU may compute: folded weights are rounded otherwise."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _line(error: Exception) -> str:

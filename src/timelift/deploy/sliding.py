@@ -11,7 +11,7 @@ from timelift.deploy.stream import StreamAnswer, check_eval, check_frame
 from timelift.lifting import VideoModel
 from timelift.records.errors import UsageError
 
-_STATE = ("frames_seen", "shape", "waiting", "kept", "answer")
+_STATE = ("clips", "frames_seen", "shape", "waiting", "kept", "answer")
 
 
 class SlidingClips:
@@ -31,6 +31,7 @@ class SlidingClips:
         if frames < 1 or every < 1:
             raise UsageError(f"clips of {frames} frame(s), one every {every}: at least 1 of both")
         self.video, self.frames, self.every = video, frames, every
+        self._clips = (frames, every)
         self._prefix: Prefix | None = None  # known with the size of the frames
         self.reset()
 
@@ -78,6 +79,11 @@ class SlidingClips:
         """
         if set(state) != set(_STATE):
             raise UsageError(f"this is no state of clips: it holds {', '.join(map(str, state)) or 'nothing'}")
+        if state["clips"] != self._clips:
+            theirs, ours = (
+                "{} frames, one every {}".format(*clips) for clips in (state["clips"], self._clips)
+            )
+            raise UsageError(f"this is the state of clips of {theirs}; these are of {ours}")
         for name in _STATE:
             setattr(self, f"_{name}", copy.copy(state[name]))
 

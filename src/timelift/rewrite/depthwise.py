@@ -17,33 +17,37 @@ Space = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # stride, padd
 
 def depthwise(clip: Tensor, kernel: Tensor, bias: Tensor | None, space: Space, steps: Steps) -> Tensor:
     """(B, C, T, H, W) with a kernel (C', 1, k, h, w) in C groups -> (B, C', T', H', W')."""
-    out = _Depthwise.apply(clip, kernel, space, steps)
+    frames = _Depthwise.apply(clip, kernel, space, steps)  # (B*T', C', H', W')
+    out = frames.unflatten(0, (clip.shape[0], -1)).transpose(1, 2)
     return out if bias is None else out + bias.to(out.dtype).view(1, -1, 1, 1, 1)
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, clip: Tensor, kernel: Tensor, space: Space, steps: Steps) -> Tensor:
+        """No view is given, which what follows might not change in place."""
         ctx.save_for_backward(clip, kernel)
         ctx.space, ctx.steps = space, steps
-        length, slices, frames = clip.shape[2], kernel.shape[2], _frames(_rows(clip))
-        out: Any = None
+        clips, length, slices = clip.shape[0], clip.shape[2], kernel.shape[2]
+        frames, out = _frames(_rows(clip)), None
         for i in _own_frame_first(slices, steps):
             answers = torch.conv2d(frames, kernel[:, :, i], None, *space, clip.shape[1])
-            rows = answers.permute(0, 2, 3, 1).unflatten(0, (len(clip), length))
             if out is None and _where_it_is(i, length, slices, steps):
-                out = rows
+                out = answers.contiguous(memory_format=torch.channels_last)
                 continue
             if out is None:
-                out = rows.new_zeros(len(clip), steps.outputs(length, slices), *rows.shape[2:])
+                shape = clips * steps.outputs(length, slices), *answers.shape[1:]
+                out = answers.new_empty(shape).to(memory_format=torch.channels_last).zero_()
+            sums, rows = _rows_of(out, clips), _rows_of(answers, clips)
             for some, seen in steps.pairs(i, length, slices):
-                out[:, some] += rows[:, seen]
-        return _clip(out)
+                sums[:, some] += rows[:, seen]
+        return out  # type: ignore[return-value]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         clip, kernel = ctx.saved_tensors
-        inputs = (_rows(gradient.contiguous(memory_format=torch.channels_last_3d)), _rows(clip), kernel)
+        told = _rows_of(gradient.contiguous(memory_format=torch.channels_last), clip.shape[0])
+        inputs = (told, _rows(clip), kernel)
         of_clip = _of_clip(*inputs, ctx.space, ctx.steps) if ctx.needs_input_grad[0] else None
         of_kernel = _of_kernel(*inputs, ctx.space, ctx.steps) if ctx.needs_input_grad[1] else None
         return of_clip, of_kernel, None, None
@@ -110,6 +114,11 @@ def _backward(
 def _rows(clip: Tensor) -> Tensor:
     """(B, C, T, H, W) -> (B, T, H, W, C), a view."""
     return clip.permute(0, 2, 3, 4, 1)
+
+
+def _rows_of(frames: Tensor, clips: int) -> Tensor:
+    """(B*T, C, H, W) -> (B, T, H, W, C), a view."""
+    return frames.permute(0, 2, 3, 1).unflatten(0, (clips, -1))
 
 
 def _clip(rows: Tensor) -> Tensor:

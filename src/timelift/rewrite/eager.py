@@ -20,4 +20,5 @@ def in_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
         return tensors
-    return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
+    number = torch.get_autocast_dtype(device)
+    return tuple(t if t.dtype == torch.float64 else t.to(number) for t in tensors)  # as PyTorch's own does

@@ -264,7 +264,7 @@ def test_one_variant_alone_gives_a_page(tmp_path, study, cells):
     runs, predictions = cells
     study = dataclasses.replace(study, variants=VARIANTS[:1], linear_probe=False)
     page = Page(written(tmp_path, study, (runs[:5], predictions[:5]))[0])
-    assert "Nothing can be compared" in page.text
+    assert "stands alone: there is no other variant" in page.text
     assert "Differences from the baseline" not in page.text
 
 

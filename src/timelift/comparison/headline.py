@@ -24,6 +24,8 @@ def headline_of(table: StudyTable) -> str:
             f"Not finished: {done} of {total} runs are there. No verdict is drawn before all have ended; "
             "the numbers so far are interim."
         )
+    if not judged and all(row.is_probe or row.variant == table.baseline for row in table.rows):
+        return " ".join((f"{table.baseline} stands alone: there is no other variant.", *_probe(table)))
     if not judged:
         return f"Nothing can be compared with {table.baseline}: no other variant has a run of the same seed."
     running = [row for row in judged if row.verdict != "stopped early"]

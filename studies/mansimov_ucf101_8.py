@@ -97,7 +97,7 @@ def by_row() -> dict[str, dict[int, Predictions]]:
     runs: list[Answered] = []
     folders: list[Path] = []
     for study in STUDIES:
-        if (HERE / study / "study.toml").is_file():
+        if (HERE / study / "report.csv").is_file():
             (found,) = finished(HERE / study)
             runs += zip(found.runs, found.predictions, strict=True)
             folders += found.folders

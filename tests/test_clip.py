@@ -3,8 +3,21 @@
 import pytest
 import torch
 from torch import nn
+from torch._prims_common import suggest_memory_format
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from timelift.clip import ClipBatch, Clipwise, Framewise, OnFrames, fold, unfold
+from timelift import create_model
+from timelift.clip import (
+    ClipBatch,
+    Clipwise,
+    Framewise,
+    OnFrames,
+    channels_last,
+    fold,
+    fold_places,
+    unfold,
+    unfold_places,
+)
 
 
 def test_frames_of_a_clip_are_in_order_of_time_clip_by_clip():
@@ -75,3 +88,48 @@ def test_framewise_is_the_layer_on_every_frame():
     answer = Framewise()(conv)(clip)
     for t in range(4):
         torch.testing.assert_close(answer[:, :, t], conv(clip[:, :, t]))
+
+
+def is_known_channels_last(tensor):
+    """Whether its strides are those that PyTorch itself gives this layout, of dimensions of size 1 too."""
+    layout = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+    return tensor.stride() == torch.empty(tensor.shape, memory_format=layout).stride()
+
+
+@pytest.mark.parametrize("clips", [1, 2])
+@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize("size", [1, 4])
+def test_every_view_of_a_channels_last_clip_is_known_as_such(clips, length, size):
+    clip = channels_last(torch.randn(clips, 5, length, size, size + 1))
+    for view in (clip, fold(clip), unfold(fold(clip), clips), fold_places(clip)):
+        assert is_known_channels_last(view)
+        assert view.data_ptr() == clip.data_ptr()
+    again = unfold_places(fold_places(clip), size, size + 1)
+    assert is_known_channels_last(again)
+    assert torch.equal(again, clip)
+    assert torch.equal(fold_places(clip), clip.flatten(3))
+
+
+class Layouts(TorchDispatchMode):
+    """Notes which convolutions and pools get maps in another layout."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.others = 0, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(name in str(func) for name in ("convolution", "max_pool2d")):
+            self.seen += 1
+            if suggest_memory_format(args[0]) == torch.contiguous_format:
+                self.others.append((func, args[0].shape, args[0].stride()))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("clips", [1, 2])
+@pytest.mark.parametrize("system", ["r2plus1d_18", "s3d", "p3d_63", "rcn_18"])
+def test_maps_stay_channels_last_through_a_network(system, clips):
+    video = create_model(system, classes=3, weights=None).eval()
+    with torch.no_grad(), Layouts() as layouts:
+        video(torch.randn(clips, 3, 16, 64, 64))
+    assert layouts.seen > 15
+    assert not layouts.others

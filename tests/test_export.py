@@ -32,10 +32,11 @@ from timelift.cli.main import main
 from timelift.conversions.since import Since, since
 from timelift.data.encode import encode_grey
 from timelift.deploy import openvino_file
-from timelift.deploy.export import export, export_step, with_kernels_made
+from timelift.deploy.export import export, export_step
 from timelift.deploy.exported import ExportedModel, ExportedStep, open_exported
 from timelift.deploy.facts import ExportFacts, from_json, to_json
 from timelift.deploy.files import SUFFIXES
+from timelift.deploy.program import with_kernels_made
 from timelift.deploy.step import moved, zero_states
 from timelift.records import ClipFormat, DataError, TimeliftError, UsageError
 from timelift.runs.saved import load, save
@@ -65,6 +66,7 @@ CAUSAL = {
     "inflate": (Inflate(3, causal=True),),
     "inflate zeros": (Inflate(2, causal=True, padding="zeros"),),
     "transform": (Transform(3, causal=True),),
+    "gates": (Gate(causal=True) @ named("layer?"), Inflate(2, causal=True)),
     "behind norm-act": (Factorize(3, between="norm-act", causal=True) @ named("*conv1"),),
     "parallel and shift": (
         Factorize(2, "parallel", causal=True) @ named("layer1.conv?"),

@@ -34,8 +34,9 @@ def normalise(views):
 def model():
     torch.manual_seed(0)
     image = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, stride=2),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2),
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 6, 3, stride=2),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 5), nn.ReLU(inplace=True),
+        nn.Linear(5, 2),
     )  # fmt: skip
     return lift(image, Inflate(3, "random") @ first(1), example=torch.zeros(1, 3, 9, 11))
 

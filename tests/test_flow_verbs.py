@@ -38,6 +38,9 @@ def test_flow_is_made_trained_on_judged_and_predicted(tmp_path, capsys):
     train = ["train", made, "--variant", f"{write_net(tmp_path)} Inflate(frames=3)", "--no-validation"]
     wrong = complaint(capsys, *train, "--output", tmp_path / "wrong", code=1)
     assert "--set clip.channels=2" in wrong
+    pictures = ["train", made, "--variant", "timm:tf_efficientnet_lite0", "--no-validation", *sets()]
+    of_pictures = complaint(capsys, *pictures, "--output", tmp_path / "wrong", code=2)
+    assert "set training.norm_statistics='batch'" in of_pictures
     stack = sets("clip.frames=2", "clip.stride=2", "clip.stack=3", "clip.size=32")
     assert run(*train, "--output", trained, *stack) == 0
     clip = json.loads((trained / "model.json").read_text())["clip"]

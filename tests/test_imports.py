@@ -24,7 +24,7 @@ ARROWS = {  # room -> the rooms that it may import, beside itself
     "fields": set(),
     "memory": set(),
     "records": set(),
-    "rewrite": set(),
+    "rewrite": {"clip"},
     "timing": set(),
     "conversions": {"records", "clip", "fields", "rewrite"},
     "networks": {"records", "auxiliary", "clip", "conversions"},

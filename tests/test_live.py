@@ -20,6 +20,8 @@ from timelift.data.encode import encode_grey, writing_video
 from timelift.data.examine import examine
 from timelift.data.feed import Feed
 from timelift.data.live import LiveFrame, frames_of_camera, frames_of_file
+from timelift.deploy import frozen_stream
+from timelift.deploy.frozen_stream import FrozenStream
 from timelift.evaluation.now import best, csv_lines
 from timelift.records import ClipFormat, DataError, UsageError
 from timelift.records.predictions import softmax
@@ -105,6 +107,21 @@ def test_frame_by_frame_the_newest_frames_answers_are_averaged(rule, average, sa
         np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("rule", FRAME_BY_FRAME)
+def test_an_optimized_stream_answers_as_it_does_otherwise(rule, saved, video, monkeypatch):
+    monkeypatch.setattr(frozen_stream, "_WORTH", np.inf)  # a frozen one is taken, however slow
+    model, path = timelift.load(saved(FRAME_BY_FRAME[rule][0])), video()
+    wanted, _ = followed(model, path)
+    answers, follower = followed(model, path, optimize=True)
+    one_by_one = rule in ("causal", "framewise")
+    assert isinstance(follower.stream, FrozenStream) is one_by_one
+    assert follower.words.startswith(FRAME_BY_FRAME[rule][1])
+    assert ("; frozen, " if one_by_one else "; as it is: ") in follower.words
+    for (one, came), (other, ours) in zip(answers, wanted, strict=True):
+        assert one == other
+        np.testing.assert_allclose(came, ours, atol=1e-5)
+
+
 @pytest.mark.parametrize("every", [0, 3])
 @pytest.mark.parametrize("rule", IN_CLIPS)
 def test_other_networks_answer_clips_as_predict_does(rule, every, saved, video):
@@ -112,6 +129,8 @@ def test_other_networks_answer_clips_as_predict_does(rule, every, saved, video):
     answers, follower = followed(model, path, every=every)
     assert follower.words.startswith(IN_CLIPS[rule][1])
     assert follower.words.endswith(f"clips of 4 frames that overlap, one every {every or 1}")
+    optimized = Follower(model, CPU, every=every, optimize=True)
+    assert optimized.words == f"{follower.words}; as it is: only streams are optimized"
     step = 2 * (every or 1)
     windows = answers_over_time(model, path, top=1, window_stride=step, device=CPU)
     assert [index for index, _ in answers] == list(range(6, 19, step))
@@ -169,6 +188,11 @@ def test_the_command_says_the_class_over_time(saved, video, capsys):
     assert {row["class"] for row in rows} <= set(CLASSES)
     assert "frame by frame" in shown.err
     assert "19 frames, 10 answers, 0 dropped (wait)" in shown.err
+
+    assert run("stream", folder, path, "--optimize") == 0
+    told = capsys.readouterr()
+    assert "frame by frame; " in told.err
+    assert len(told.out.splitlines()) == 1 + 10
 
     assert run("stream", folder, path, "--format", "json", "--top", 7) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -9,10 +9,9 @@ from test_export import RULES, drawn, run_folder, tiny  # noqa: F401
 from timelift import Framewise, Inflate, create_model, first, image_network, lift
 from timelift.cli.main import main
 from timelift.deploy import optimize as optimizing
-from timelift.deploy.export import with_kernels_made
 from timelift.deploy.frozen import folded, packed
 from timelift.deploy.optimize import AS_IT_IS, optimize
-from timelift.deploy.program import trace_program
+from timelift.deploy.program import trace_program, with_kernels_made
 from timelift.records import UsageError
 
 slow = pytest.mark.slow

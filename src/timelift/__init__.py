@@ -43,6 +43,7 @@ _HOME = {
     "keep_memory": "timelift.memory",
     "Stream": "timelift.deploy.stream",
     "optimize": "timelift.deploy.optimize",
+    "optimize_stream": "timelift.deploy.frozen_stream",
     "export": "timelift.deploy.export",
     "export_step": "timelift.deploy.export",
     "open_exported": "timelift.deploy.exported",

@@ -3,6 +3,9 @@
 A clip is (B, C, T, H, W); its frames are (B*T, C, H, W), clip by clip, in order of time. The image network
 sees frames. What is carried along is the number of clips B, never the length T, so that a layer may change
 the length: T = len(frames) // B holds anywhere, also inside a residual branch with temporal stride.
+
+Views go by way of (B, T, H, W, C), as channels-last clips lie in memory. Otherwise a dimension of size 1 gets
+a stride by which PyTorch no longer knows the layout, and works on in another one.
 """
 
 import copy
@@ -20,6 +23,11 @@ _advancing: ContextVar[Callable[["Clipwise", Tensor], Tensor] | None] = ContextV
 )
 
 
+def in_transform() -> bool:
+    """Whether torch.func is at work (vmap, grad ...), where layers that ask for a layout fail."""
+    return torch._C._are_functorch_transforms_active()
+
+
 def channels_last(clip: Tensor) -> Tensor:
     """The clip (B, C, T, H, W) laid out channels last, copied only if it is not; under `vmap`, too."""
     return clip.movedim(1, -1).contiguous().movedim(-1, 1)
@@ -27,7 +35,9 @@ def channels_last(clip: Tensor) -> Tensor:
 
 def fold(clip: Tensor) -> Tensor:
     """(B, C, T, H, W) -> (B*T, C, H, W): a view when the clip is channels-last."""
-    return clip.transpose(1, 2).flatten(0, 1)
+    if in_transform():
+        return clip.transpose(1, 2).flatten(0, 1)
+    return clip.movedim(1, -1).flatten(0, 1).movedim(-1, 1)
 
 
 def unfold(frames: Tensor, clips: int) -> Tensor:
@@ -38,7 +48,24 @@ def unfold(frames: Tensor, clips: int) -> Tensor:
     """
     if frames.shape[0] % clips:
         raise ValueError(f"{frames.shape[0]} frames do not divide into {clips} clips of equal length")
-    return frames.unflatten(0, (clips, frames.shape[0] // clips)).transpose(1, 2)
+    shape = clips, frames.shape[0] // clips
+    if in_transform():
+        return frames.unflatten(0, shape).transpose(1, 2)
+    return frames.movedim(1, -1).unflatten(0, shape).movedim(-1, 1)
+
+
+def fold_places(clip: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B, C, T, H*W), in the same layout."""
+    if in_transform():
+        return clip.flatten(3)
+    return clip.movedim(1, -1).flatten(2, 3).movedim(-1, 1)
+
+
+def unfold_places(columns: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, T, H*W) -> (B, C, T, H, W), in the same layout."""
+    if in_transform():
+        return columns.unflatten(3, (height, width))
+    return columns.movedim(1, -1).unflatten(2, (height, width)).movedim(-1, 1)
 
 
 def fold_tokens(clip: Tensor) -> Tensor:

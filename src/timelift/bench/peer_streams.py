@@ -11,6 +11,7 @@ from timelift.bench.peer_calls import settled
 from timelift.bench.rotation import Call
 from timelift.conversions import Factorize
 from timelift.conversions.temporal import TemporalConv
+from timelift.deploy.frozen_stream import FrozenStream, optimize_stream
 from timelift.deploy.stream import Stream
 from timelift.lifting import VideoModel, lift
 from timelift.networks.resnet import resnet
@@ -19,7 +20,9 @@ from timelift.systems import create_model
 _FRAMES, _SIDE = 16, 112
 
 
-def step_call(in_conv3d: Literal["nothing", "time", "all"], device: torch.device) -> Call:
+def step_call(
+    in_conv3d: Literal["nothing", "time", "all"], device: torch.device, optimized: bool = False
+) -> Call:
     """One frame through a causal (2+1)D ResNet-18: as it is, or layers through time, or all, by conv3d."""
     factorize = Factorize(3, causal=True, start="random")
     video = _seeded(lambda: lift(resnet(18, 400), factorize, example=torch.zeros(1, 3, 112, 112)))
@@ -28,12 +31,12 @@ def step_call(in_conv3d: Literal["nothing", "time", "all"], device: torch.device
             module.__class__ = Conv3dStep
         if isinstance(module, nn.Conv2d) and in_conv3d == "all":
             module.__class__ = Conv3dFrame
-    return _streamed(video, device)
+    return _streamed(video, device, optimized)
 
 
-def rcn_stream_call(device: torch.device) -> Call:
+def rcn_stream_call(device: torch.device, optimized: bool = False) -> Call:
     """One frame through RCN-18 after another."""
-    return _streamed(_rcn(), device)
+    return _streamed(_rcn(), device, optimized)
 
 
 def rcn_again_call(device: torch.device) -> Call:
@@ -67,9 +70,11 @@ class Conv3dFrame(nn.Conv2d):
         return torch.conv3d(clip, kernel, self.bias, (1, *self.stride), (0, *padding)).squeeze(2)
 
 
-def _streamed(video: VideoModel, device: torch.device) -> Call:
+def _streamed(video: VideoModel, device: torch.device, optimized: bool) -> Call:
     """Timed: one step of a stream that goes on; answered: the logits of 16 frames from the beginning."""
-    stream, frames = Stream(video.to(device)), _frames(device).unbind(2)
+    frames = _frames(device).unbind(2)
+    video = video.to(device)
+    stream = optimize_stream(video, frames[0]).stream if optimized else Stream(video)
     again = cycle(frames)
 
     def answer() -> tuple[Tensor]:
@@ -83,7 +88,7 @@ def _streamed(video: VideoModel, device: torch.device) -> Call:
     return Call(run, answer)
 
 
-def _logits(stream: Stream, frame: Tensor) -> Tensor:
+def _logits(stream: Stream | FrozenStream, frame: Tensor) -> Tensor:
     logits = stream.step(frame).clip_logits
     assert logits is not None  # these networks answer every frame
     return logits

@@ -172,6 +172,7 @@ def step_case(setting: Setting) -> Case:
         Contender(f"nn.Conv3d{_KEPT}", throughout, True),
         Contender("nn.Conv3d through time", partial(step_call, "time", setting.device), True),
         Contender("timelift", partial(step_call, "nothing", setting.device), True),
+        Contender("timelift, optimized", partial(step_call, "nothing", setting.device, True), True),
     )
     return Case(
         "stream-step", "a stream's step, (2+1)D ResNet-18, one frame of 112 x 112, float32", contenders
@@ -185,6 +186,7 @@ def rcn_case(setting: Setting) -> Case:
         Contender("16 frames again", again),
         Contender(f"16 frames again{_KEPT}", again, True),
         Contender("timelift, streamed", partial(rcn_stream_call, setting.device), True),
+        Contender("timelift, streamed, optimized", partial(rcn_stream_call, setting.device, True), True),
     )
     return Case("stream-rcn", "RCN-18, each new frame of 112 x 112, float32", contenders)
 

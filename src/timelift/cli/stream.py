@@ -35,6 +35,10 @@ def command(
         int, typer.Option(help="Frames between clips, where clips are needed; 0: a quarter of one.", min=0)
     ] = 0,
     device: Device = "auto",
+    optimize: Annotated[
+        bool,
+        typer.Option("--optimize", help="With its step frozen, where that is measured to be quicker."),
+    ] = False,
 ) -> None:
     """Follow a video or a camera: top classes as it comes.
 
@@ -61,7 +65,7 @@ def command(
         raise UsageError(f"--output {output} is the video that is read: name another file")
     where = pick_device(device)
     model = load(run).to(where)
-    follower = Follower(model, where, average or None, every)
+    follower = Follower(model, where, average or None, every, optimize)
     clip, pictures = model.transform.clip, output is not None
     is_camera = source.isdecimal() and not Path(source).exists()
     drop = policy == "drop" or (policy == "auto" and is_camera)

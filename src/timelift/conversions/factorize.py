@@ -199,7 +199,7 @@ def _with_planes(layer: nn.Conv2d, planes: int) -> nn.Conv2d:
 def _with_norm_act(spatial: nn.Conv2d) -> nn.Module:
     spatial.bias = None
     norm = nn.BatchNorm2d(spatial.out_channels, device=spatial.weight.device, dtype=spatial.weight.dtype)
-    return nn.Sequential(spatial, norm, nn.ReLU())
+    return nn.Sequential(spatial, norm, nn.ReLU(inplace=True))
 
 
 def _check_size(conv: nn.Conv2d) -> None:

@@ -5,6 +5,7 @@ Xie, Sun, Huang, Tu and Murphy 2018, Rethinking Spatiotemporal Feature Learning.
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from timelift.clip import OnFrames
 from timelift.conversions.convolution import ConvOnClips
 from timelift.conversions.errors import ConversionError
+from timelift.conversions.since import since
 from timelift.conversions.temporal import TemporalConv
 from timelift.fields import typed
 
@@ -106,13 +108,15 @@ class CausalGate(SelfGate):
         """Gate the channels, frame by frame."""
         return self.advance(clip, None)[0]
 
-    def advance(self, clip: Tensor, state: tuple[Tensor, int] | None) -> tuple[Tensor, tuple[Tensor, int]]:
-        """The next frames of a stream, and the mean (B, C, 1) over all frames so far with their number."""
+    def advance(self, clip: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The next frames of a stream, and the mean (B, C, 1) over all frames so far with their number ()."""
         self._check(clip)
         exact = torch.promote_types(clip.dtype, torch.float32)
         each = clip.mean(dim=(3, 4)).to(exact)  # (B, C, T)
-        before, number = (torch.zeros_like(each[:, :, :1]), 0) if state is None else state
-        numbers = torch.arange(number + 1, number + 1 + each.shape[2], dtype=exact, device=clip.device)
+        of_mean, of_number = (None, None) if state is None else state
+        before = since(of_mean, lambda: torch.zeros_like(each[:, :, :1]))
+        number = since(of_number, lambda: each.new_zeros(()))
+        numbers = number + torch.arange(1, 1 + each.shape[2], dtype=exact, device=clip.device)
         means = before * (number / numbers) + each.cumsum(dim=2) / numbers
         scales = self.excite(means.to(clip.dtype).transpose(1, 2)).sigmoid().transpose(1, 2)
         return clip * scales[:, :, :, None, None], (means[:, :, -1:].clone(), number + each.shape[2])

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from timelift.conversions.errors import ConversionError
+from timelift.rewrite.calls import Conv2dCalls, pair
 
 
 def is_plain(conv: nn.Module) -> bool:
@@ -26,23 +26,9 @@ def is_plain(conv: nn.Module) -> bool:
     )
 
 
-class _Conv2dCalls(TorchFunctionMode):
-    """Sees every conv2d call, and lets `answer` make its answer, from the arguments by name."""
-
-    def __init__(self, answer: Callable[[dict[str, Any]], Tensor]):
-        super().__init__()
-        self.answer = answer
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is not torch.conv2d:
-            return func(*args, **(kwargs or {}))
-        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        return self.answer(dict(zip(names, args, strict=False)) | (kwargs or {}))
-
-
 def convolve_as(layer: nn.Module, frames: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """The layer's own forward on (N, C, H, W), with another kernel (C', C/groups, h, w) and bias."""
-    with _Conv2dCalls(lambda call: torch.conv2d(**{**call, "weight": kernel, "bias": bias})):
+    with Conv2dCalls(lambda call: torch.conv2d(**{**call, "weight": kernel, "bias": bias})):
         return layer(frames)
 
 
@@ -53,20 +39,16 @@ def convolve_by(layer: nn.Module, frames: Tensor, answer: Callable[[Tensor, Any]
     """
 
     def convolved(call: dict[str, Any]) -> Tensor:
-        stride, dilation = _pair(call.get("stride", 1)), _pair(call.get("dilation", 1))
+        stride, dilation = pair(call.get("stride", 1)), pair(call.get("dilation", 1))
         maps, padding = call["input"], call.get("padding", 0)
         if padding == "same":
             total = [(k - 1) * d for k, d in zip(call["weight"].shape[2:], dilation, strict=True)]
             around = [side for t in reversed(total) for side in (t // 2, t - t // 2)]
             maps, padding = nn.functional.pad(maps, around), 0
-        return answer(maps, (stride, _pair(0 if padding == "valid" else padding), dilation))
+        return answer(maps, (stride, pair(0 if padding == "valid" else padding), dilation))
 
-    with _Conv2dCalls(convolved):
+    with Conv2dCalls(convolved):
         return layer(frames)
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (tuple(size) * 2)[:2]
 
 
 def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
@@ -86,7 +68,7 @@ def effective_kernel(layer: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
         return torch.conv2d(**call)
 
     one, other = _probes(probed)
-    with torch.no_grad(), _Conv2dCalls(note):
+    with torch.no_grad(), Conv2dCalls(note):
         try:
             answers = [probed(x) for x in (one, other, one + other, torch.zeros_like(one))]
         except Exception as error:  # whatever the layer's own forward raises, the remedy is the same

@@ -4,9 +4,8 @@ A network that a run has trained takes pixels, uint8, and normalises them itself
 float32 clip that it takes in Python. The number of clips is free; their length and size are the export's.
 """
 
-import copy
 import importlib.metadata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +14,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from timelift.conversions.convolution import ConvOnClips
 from timelift.deploy.exported import ExportedStep
 from timelift.deploy.facts import ExportFacts, to_json
 from timelift.deploy.files import SUFFIXES, Opened, file_format, format_of, needed
-from timelift.deploy.program import Program, trace_program
-from timelift.deploy.step import trace_step
+from timelift.deploy.program import Program, trace_program, with_kernels_made
+from timelift.deploy.step import check_steps, trace_step
 from timelift.deploy.stream import Stream
 from timelift.lifting import VideoModel
 from timelift.records import TimeliftError, UsageError
@@ -66,7 +64,7 @@ def export(
     program = trace_program(network, {"clip": takes(2)}, ("logits",))
 
     def difference(opened: Opened) -> float:
-        return _largest(_apart(opened.run([c])[0], video(prepare(c))) for c in map(takes, _BATCHES))
+        return _apart([(opened.run([c])[0], video(prepare(c))) for c in map(takes, _BATCHES)])
 
     return _written(program, facts, place, difference, tolerance)
 
@@ -89,12 +87,7 @@ def export_step(
     """
     place = _place(Path(path), format)
     _check(video)
-    stream = Stream(video)  # says which layer cannot
-    if stream.holds_frames or stream.summarises:
-        raise UsageError(
-            "a step answers every frame as it comes: this network waits for others, looks ahead, or answers "
-            "for the whole clip; causal=True, stride='none' and a padding make one that does not"
-        )
+    check_steps(video)
     facts = _facts(video, None if shape is None else (shape[0], 1, *shape[1:]), "step")
     facts = replace(facts, shape=(facts.shape[0], *facts.shape[2:]))
     takes, prepare, made = _random(facts), _prepare(video), with_kernels_made(video)
@@ -102,27 +95,17 @@ def export_step(
     facts = replace(facts, states=states)
 
     def difference(opened: Opened) -> float:
-        apart: list[float] = []
+        pairs: list[tuple[Any, Any]] = []
         for videos in _BATCHES:
             ours, theirs = Stream(video), ExportedStep(opened, facts)
             for frame in (takes(videos) for _ in range(_STEPS)):
                 wanted = ours.step(prepare(frame.unsqueeze(2))[:, :, 0])
                 came = theirs.step(frame)
-                apart.append(_apart(came.frame_logits, wanted.frame_logits))
-                apart.append(_apart(came.clip_logits, wanted.clip_logits))
-        return _largest(apart)
+                pairs.append((came.frame_logits, wanted.frame_logits))
+                pairs.append((came.clip_logits, wanted.clip_logits))
+        return _apart(pairs)
 
     return _written(program, facts, place, difference, tolerance)
-
-
-def with_kernels_made(video: VideoModel) -> VideoModel:
-    """A copy in which kernels that a module makes, as Transform's, are the numbers that it makes now."""
-    made = copy.deepcopy(video)
-    for layer in made.modules():
-        if isinstance(layer, ConvOnClips) and isinstance(layer.weight, nn.Module):
-            kernel = layer.kernel().detach()
-            layer.weight = nn.Parameter(kernel, requires_grad=False)
-    return made
 
 
 class _OnPrepared(nn.Module):
@@ -220,10 +203,7 @@ def _written(
     return Export(path, name, facts, apart)
 
 
-def _apart(came: Any, wanted: Any) -> float:
-    return float((came - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
-
-
-def _largest(differences: Iterable[float]) -> float:
-    """NaN if one of them is: `max` would pass it by."""
-    return float(torch.tensor(list(differences)).max())
+def _apart(pairs: Sequence[tuple[Any, Any]]) -> float:
+    """The largest difference of what came from what was wanted, of the largest wanted; NaN if any is."""
+    apart = torch.stack([(came - wanted).abs().max() for came, wanted in pairs]).max()
+    return float(apart / torch.stack([wanted.abs().max() for _, wanted in pairs]).max().clamp_min(1e-30))

@@ -45,27 +45,33 @@ _ACTIVATIONS = {  # operator -> oneDNN's name for it; their further arguments ar
 _RELU6 = (_aten.relu6.default, _aten.relu6_.default)
 
 
-def folded(program: Program, example: Tensor) -> GraphModule:
+def folded(program: Program, *example: Tensor) -> GraphModule:
     """The network with its batch norms inside its convolutions: any precision, any device.
 
-    example: an input that the program was traced for; its sizes are looked at, not its numbers.
+    example: inputs that the program was traced for; their sizes are looked at, not their numbers.
     """
     made: Any = program.traced.module()
     _own_tensors(made)
     values = _Values(made)
-    values.run(example)
+    values.run(*example)
+    known: dict[_Node, Any] = {}
     for norm in _calls(made, (_aten.batch_norm.default,)):
-        _fold(made, norm, values, {})
+        _fold(made, norm, values, known)
     _tidy(made)
     return made
 
 
-def packed(made: GraphModule, example: Tensor) -> GraphModule:
-    """The same for the CPU, changed in place: kernels as oneDNN wants them, activations inside."""
+def packed(made: GraphModule, *example: Tensor) -> GraphModule:
+    """The same for the CPU, changed in place: kernels as oneDNN wants them, activations inside.
+
+    example: inputs of the sizes that will come. Of others, the batch's too, answers are right and take up to
+    four times as long: oneDNN wants kernels otherwise there, and reorders them at every call.
+    """
     values = _Values(made)
-    values.run(example)
+    values.run(*example)
+    known: dict[_Node, Any] = {}
     for convolution in _calls(made, tuple(_PACKED)):
-        _pack(made, convolution, values, {})
+        _pack(made, convolution, values, known)
     _tidy(made)
     return made
 
@@ -197,7 +203,7 @@ def _activation_behind(node: _Node) -> tuple[_Node | None, str, list[Any]]:
 def _channels_stay(convolution: _Node, views: list[_Node], values: _Values) -> bool:
     """Whether dimension 1 behind the views is the convolution's channels: tried with their numbers."""
     shape = values.of[convolution]
-    numbers = torch.arange(shape[1], dtype=torch.int16)
+    numbers = torch.arange(shape[1], dtype=torch.int32)
     found = {convolution: numbers.view(1, -1, *[1] * (len(shape) - 2)).expand(shape)}
     for view in views:
         given = map_arg(view.args, lambda node: found.get(node, values.of[node]))

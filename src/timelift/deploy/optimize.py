@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from timelift.deploy.export import with_kernels_made
 from timelift.deploy.frozen import folded, packed
-from timelift.deploy.program import quiet, trace_program
+from timelift.deploy.program import quiet, trace_program, with_kernels_made
 from timelift.lifting import VideoModel
 from timelift.records import UsageError
 from timelift.timing import Contest, Timed, measure
@@ -45,8 +44,8 @@ class Way:
 class OptimizedModel:
     """What a VideoModel in eval says of itself, and its answers, in the quickest form for clips of one shape.
 
-    Clips of another length or size, and of another number where the form is a compiled one, are answered by
-    the network as it is. ways: all that was tried. chosen: the name of the one that is taken.
+    Clips of another length, size or number are answered by the network as it is: kernels are packed, and
+    code is compiled, for these. ways: all that was tried. chosen: the name of the one that is taken.
     """
 
     def __init__(
@@ -68,11 +67,8 @@ class OptimizedModel:
 
     def __call__(self, clip: Tensor) -> Tensor:
         """(B, C, T, H, W) float32 -> (B, K)."""
-        fits = tuple(clip.shape[1:]) == self.shape[1:]
-        if "compiled" in self.chosen:  # a compiled form would be compiled anew for every other B
-            fits = tuple(clip.shape) == self.shape
         with torch.no_grad():
-            return self._run(clip) if fits else self.video(clip)
+            return self._run(clip) if tuple(clip.shape) == self.shape else self.video(clip)
 
 
 def optimize(
@@ -83,7 +79,7 @@ def optimize(
     turns: int = 5,
     tell: Callable[[str], None] = lambda line: None,
 ) -> OptimizedModel:
-    """The network's quickest form for clips like this one, (B, C, T, H, W), any B; the network itself stays.
+    """The network's quickest form for clips like this one, (B, C, T, H, W); the network itself stays.
 
     precision: "bfloat16" or "auto" also try bfloat16, "auto" only where the processor computes in it.
     compiled: also try torch.compile. turns: how often each form is timed, in turn with the others. tell:
@@ -160,7 +156,8 @@ def _made(
         for name, make in makers.items():
             tell(f"making it {name}{end}")
             try:
-                runs[name + end] = _in_format(make(folded(program, two).to(number), two.to(number)), number)
+                network = folded(program, two).to(number)
+                runs[name + end] = _in_format(make(network, clip.to(number)), number)
             except Exception as error:
                 left_out[name + end] = _line(error)
     return runs, left_out

@@ -1,5 +1,6 @@
 """A network traced for other run-times: what goes in and comes out has names, and the batch is free."""
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from timelift.conversions.convolution import ConvOnClips
+from timelift.lifting import VideoModel
 from timelift.records import UsageError
 
 
@@ -48,6 +51,16 @@ def trace_program(
         for node in getattr(getattr(graph, "graph", None), "nodes", ()):
             node.meta.pop("stack_trace", None)  # files and lines of this machine
     return Program(traced, tuple(names), outputs)
+
+
+def with_kernels_made(video: VideoModel) -> VideoModel:
+    """A copy in which kernels that a module makes, as Transform's, are the numbers that it makes now."""
+    made = copy.deepcopy(video)
+    for layer in made.modules():
+        if isinstance(layer, ConvOnClips) and isinstance(layer.weight, nn.Module):
+            kernel = layer.kernel().detach()
+            layer.weight = nn.Parameter(kernel, requires_grad=False)
+    return made
 
 
 class ByPlace(nn.Module):

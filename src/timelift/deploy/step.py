@@ -17,6 +17,7 @@ from timelift.clip import Advancing, Clipwise
 from timelift.conversions.past import advance
 from timelift.conversions.since import Since
 from timelift.deploy.program import Program, trace_program
+from timelift.deploy.stream import Stream
 from timelift.lifting import VideoModel, mean_consensus
 from timelift.records import UsageError
 
@@ -48,6 +49,16 @@ def trace_step(
     free = {f"state.{name}": shape.index(None) for name, shape in shapes.items() if None in shape}
     network = StepNetwork(video, prepare, [_places(state) for state in two[1].values()])
     return trace_program(network, {"frame": frames(2)} | states, outputs, {"frame": 0} | free), shapes
+
+
+def check_steps(video: VideoModel) -> None:
+    """Raise a UsageError for a network that does not stream, or does not answer every frame as it comes."""
+    stream = Stream(video)  # says which layer cannot
+    if stream.holds_frames or stream.summarises:
+        raise UsageError(
+            "a step answers every frame as it comes: this network waits for others, looks ahead, or answers "
+            "for the whole clip; causal=True, stride='none' and a padding make one that does not"
+        )
 
 
 def zero_states(shapes: dict[str, Shape], videos: int) -> list[Tensor]:
@@ -98,6 +109,7 @@ def moved(
         name = names[layer]
         key = name if name not in after else f"{name}#{len(after)}"  # a layer that runs twice has two pasts
         state = None if before is None else before[len(after)]
+        after[key] = None  # its place: layers inside it come behind
         answer, after[key] = advance(layer.on_clips, frame, state)
         return answer
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,5 +97,10 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
 
 def _watch(module: nn.Module, seen: list[Tensor], before: bool):
     if before:
-        return module.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    return module.register_forward_hook(lambda _, given, came: seen.append(came))
+        return module.register_forward_pre_hook(lambda _, given: seen.append(_kept(given[0])))
+    return module.register_forward_hook(lambda _, given, came: seen.append(_kept(came)))
+
+
+def _kept(came: Any) -> Any:
+    """A copy: an activation behind the layer may work in place."""
+    return came.clone() if isinstance(came, Tensor) else came

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from timelift.clip import unfold
 from timelift.rewrite.steps import Steps
 
 Space = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # stride, padding, dilation: rows, columns
@@ -18,7 +19,7 @@ Space = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # stride, padd
 def depthwise(clip: Tensor, kernel: Tensor, bias: Tensor | None, space: Space, steps: Steps) -> Tensor:
     """(B, C, T, H, W) with a kernel (C', 1, k, h, w) in C groups -> (B, C', T', H', W')."""
     frames = _Depthwise.apply(clip, kernel, space, steps)  # (B*T', C', H', W')
-    out = frames.unflatten(0, (clip.shape[0], -1)).transpose(1, 2)
+    out = unfold(frames, clip.shape[0])
     return out if bias is None else out + bias.to(out.dtype).view(1, -1, 1, 1, 1)
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from timelift.clip import in_transform
+
 
 def eager(tensor: Tensor) -> bool:
     """True for a CPU tensor outside of torch.compile, export, tracing and torch.func (vmap, grad ...)."""
@@ -11,7 +13,7 @@ def eager(tensor: Tensor) -> bool:
         and type(tensor) in (Tensor, nn.Parameter)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and not torch._C._are_functorch_transforms_active()
+        and not in_transform()
     )
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from timelift.clip import fold, unfold
 from timelift.rewrite.convolution import convolution
 from timelift.rewrite.depthwise import Space, depthwise
 from timelift.rewrite.eager import eager, in_autocast
@@ -22,9 +23,8 @@ def convolution_on_clips(
             return depthwise(clip, kernel, bias, space, steps)
     stride, padding, dilation = space
     if kernel.shape[2] == 1 and steps[:3] == (1, 0, 0):
-        frames = clip.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W)
-        out = convolution(frames, kernel.squeeze(2), bias, stride, padding, dilation, groups)
-        return out.unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
+        out = convolution(fold(clip), kernel.squeeze(2), bias, stride, padding, dilation, groups)
+        return unfold(out, clip.shape[0])
     zeros = 0 if steps.repeat or steps.before != steps.after else steps.before
     if not zeros:
         clip = pad_through_time(clip, steps)

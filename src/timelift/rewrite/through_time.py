@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
+from timelift.clip import fold_places, unfold_places
 from timelift.rewrite.eager import eager, in_autocast
 from timelift.rewrite.padding import padded, unpadded
 from timelift.rewrite.steps import Steps
@@ -20,13 +21,13 @@ from timelift.rewrite.steps import Steps
 
 def through_time(clip: Tensor, weight: Tensor, steps: Steps, groups: int) -> Tensor:
     """(B, C, T, H, W) with weight (C', C/groups, k, 1, 1) -> (B, C', T', H, W)."""
-    columns, kernel = clip.flatten(3), weight.squeeze(-1)  # (B, C, T, H*W), (C', C/groups, k, 1)
+    columns, kernel = fold_places(clip), weight.squeeze(-1)  # (B, C, T, H*W), (C', C/groups, k, 1)
     if eager(clip) and eager(weight):
         columns, kernel = in_autocast(columns, kernel)
         out = _ThroughTime.apply(columns, kernel, steps, groups)
     else:
         out = plain(columns, kernel, steps, groups)
-    return out.unflatten(3, clip.shape[3:])
+    return unfold_places(out, *clip.shape[3:])
 
 
 def plain(columns: Tensor, kernel: Tensor, steps: Steps, groups: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from timelift.data.live import LiveFrame
+from timelift.deploy.frozen_stream import FrozenStream, optimize_stream
 from timelift.deploy.sliding import SlidingClips
 from timelift.deploy.stream import Stream
 from timelift.lifting import VideoModel
@@ -24,12 +25,20 @@ class Follower:
     was trained on, which overlap.
     """
 
-    def __init__(self, model: VideoModel, device: torch.device, average: int | None = None, every: int = 0):
+    def __init__(
+        self,
+        model: VideoModel,
+        device: torch.device,
+        average: int | None = None,
+        every: int = 0,
+        optimize: bool = False,
+    ):
         """A follower at the beginning of a video.
 
         average: where it goes frame by frame, the answers to so many newest frames are averaged, each as it
             was when its frame was the newest; None: a clip's.
         every: frames between two answers, where clips overlap; 0: a quarter of a clip.
+        optimize: take the stream that is measured the quickest (`optimize_stream`).
 
         Raises:
             UsageError: for a network on optical flow.
@@ -42,6 +51,13 @@ class Follower:
             )
         self.average = average or self.clip.frames
         self.stream, self.words = _stream(model, self.clip.frames, every or max(1, self.clip.frames // 4))
+        if optimize and isinstance(self.stream, Stream):
+            choice = optimize_stream(model, model.transform.example(1)[:, :, 0].to(device))
+            self.stream = choice.stream
+            self.words += f"; as it is: {choice.left_out}" if choice.left_out else ""
+            self.words += "" if choice.left_out else f"; frozen, {choice.speedup:.2f} times as fast"
+        elif optimize:
+            self.words += "; as it is: only streams are optimized"
         self._due = 0  # the video's frame from which on the network sees the next one
         self._last: Tensor | None = None  # the frame that it saw last
         self._rows: deque[Tensor] = deque()
@@ -75,7 +91,7 @@ class Follower:
         if answer.clip_logits is self._heard or answer.clip_logits is None or answer.frame_logits is None:
             return None
         self._heard = logits = answer.clip_logits
-        if isinstance(self.stream, Stream):
+        if not isinstance(self.stream, SlidingClips):
             self._rows.append(answer.frame_logits)
             while len(self._rows) * self.stream.every > max(self.average, self.stream.every):
                 self._rows.popleft()
@@ -96,7 +112,7 @@ def follow(frames: Iterable[LiveFrame], follower: Follower) -> Iterator[tuple[Li
         yield frame, late
 
 
-def _stream(model: VideoModel, frames: int, every: int) -> tuple[Stream | SlidingClips, str]:
+def _stream(model: VideoModel, frames: int, every: int) -> tuple[Stream | FrozenStream | SlidingClips, str]:
     """What takes the frames, and in one line why it is that."""
     why = ""
     try:

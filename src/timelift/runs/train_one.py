@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from timelift.data.dataset import EvaluationClips, TrainClips
+from timelift.data.flow_vectors import CHANNELS as FLOW_CHANNELS
 from timelift.data.frames import FrameSource
 from timelift.evaluation.cost import latency, multiply_adds, parameters
 from timelift.evaluation.evaluate import ALONE, Clips, Share, evaluate
@@ -18,6 +20,7 @@ from timelift.evaluation.metrics import mean_average_precision, summary, top_k
 from timelift.evaluation.timeuse import backwards, frozen, shuffled, time_use
 from timelift.evaluation.together import Together
 from timelift.lifting import VideoModel
+from timelift.networks.facts import ImageFacts
 from timelift.records import Manifest, Predictions, Recipe, Run, UsageError
 from timelift.records.predictions import PREDICTIONS, VALIDATION_PREDICTIONS, write_predictions
 from timelift.records.run import WAITING, write_run
@@ -130,6 +133,7 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
         model = build_variant(variant, len(manifest.classes), clip.in_channels, clip.frames, clip.size)
     started_at = start_digest(model)
     facts = getattr(model.image_net, "image_facts", None)
+    _check_statistics(model, cell.recipe, facts)
     recipe = dataclasses.replace(cell.recipe, clip=with_pixels_of(clip, facts))
     normalise = Normalise(recipe.clip.mean, recipe.clip.std)  # type: ignore[arg-type]
     judge = Judge(recipe, cell.frames, normalise, cell.device)
@@ -150,6 +154,18 @@ def fit(cell: Cell, folder: Path, progress: Callable[[ProgressEvent], None] | No
         clip_labels=_labels(manifest.of_split("train")),
     )
     return Fitted(str(variant), model, recipe, judge, started_at, result, validated)
+
+
+def _check_statistics(model: VideoModel, recipe: Recipe, facts: ImageFacts | None) -> None:
+    """Raise a UsageError where flow would be normalised as if it were pictures, from which nothing learns."""
+    kept = recipe.training.norm_statistics == "pretrained"
+    of_pictures = facts is not None and facts.started_from.startswith("ImageNet")
+    norms = any(isinstance(module, _BatchNorm) for module in model.modules())
+    if recipe.clip.channels == FLOW_CHANNELS and kept and of_pictures and norms:
+        raise UsageError(
+            "optical flow through batch norms that keep the statistics of ImageNet's pictures: set "
+            "training.norm_statistics='batch', so that they learn those of flow"
+        )
 
 
 def _labels(manifest: Manifest) -> list[int] | None:

@@ -301,6 +301,24 @@ def test_a_step_gives_what_the_stream_gives(tmp_path):
     assert len(states) == 2 + 5
 
 
+def test_a_step_takes_up_where_another_stood_and_refuses_other_frames(tmp_path):
+    path = written_step(tiny(CAUSAL["inflate"]), tmp_path, "torch")
+    clip = torch.randn(3, 2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    one, other = open_exported(path), open_exported(path)
+    one.step(clip[0])
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other.step(clip[1]).clip_logits, one.step(clip[1]).clip_logits)
+    with pytest.raises(
+        UsageError, match=r"takes frames \(B, 3, 32, 32\) of float32; these are \(2, 3, 16, 16\)"
+    ):
+        one.step(clip[2][..., :16, :16])
+    with pytest.raises(
+        UsageError, match=r"one of 1 videos, those before it were of 2: reset\(\) begins others"
+    ):
+        one.step(clip[2, :1])
+    assert one.step(clip[2]).frames_seen == 3
+
+
 @slow
 @pytest.mark.parametrize("rules", CAUSAL)
 def test_twenty_frames_through_onnxruntime_are_the_streams(tmp_path, rules):

@@ -55,8 +55,16 @@ def test_a_state_goes_on_elsewhere():
     check_alike(other, wanted, clips[3:])
     other.load_state_dict({})
     check_alike(other, Stream(video), clips)
-    with pytest.raises(UsageError, match="not the state of a frozen stream"):
-        other.load_state_dict(Stream(video).state_dict())
+    state = one.state_dict()
+    for wrong in (
+        Stream(video).state_dict(),
+        state | {"clip_logits": state["clip_logits"][0]},
+        state | {"clip_logits": torch.cat([state["clip_logits"]] * 2)},
+        {name: None for name in state},
+        dict(reversed(state.items())),
+    ):
+        with pytest.raises(UsageError, match="not the state of this network's stream"):
+            other.load_state_dict(wrong)
 
 
 def test_the_network_stays_and_is_not_asked_again():

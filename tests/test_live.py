@@ -109,7 +109,7 @@ def test_frame_by_frame_the_newest_frames_answers_are_averaged(rule, average, sa
 
 @pytest.mark.parametrize("rule", FRAME_BY_FRAME)
 def test_an_optimized_stream_answers_as_it_does_otherwise(rule, saved, video, monkeypatch):
-    monkeypatch.setattr(frozen_stream, "_WORTH", np.inf)  # a frozen one is taken, however slow
+    monkeypatch.setattr(frozen_stream, "WORTH", np.inf)  # a frozen one is taken, however slow
     model, path = timelift.load(saved(FRAME_BY_FRAME[rule][0])), video()
     wanted, _ = followed(model, path)
     answers, follower = followed(model, path, optimize=True)

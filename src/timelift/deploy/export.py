@@ -5,7 +5,7 @@ float32 clip that it takes in Python. The number of clips is free; their length 
 """
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from timelift.deploy.exported import ExportedStep
 from timelift.deploy.facts import ExportFacts, to_json
 from timelift.deploy.files import SUFFIXES, Opened, file_format, format_of, needed
+from timelift.deploy.forms import TOLERANCE, apart
 from timelift.deploy.program import Program, trace_program, with_kernels_made
 from timelift.deploy.step import check_steps, trace_step
 from timelift.deploy.stream import Stream
@@ -24,7 +25,6 @@ from timelift.lifting import VideoModel
 from timelift.records import TimeliftError, UsageError
 from timelift.records.whole import whole
 
-TOLERANCE = 1e-4  # of the largest answer
 _BATCHES = (1, 2, 5)  # numbers of clips that are compared
 _STEPS = 5  # frames of each, where a step is
 
@@ -64,7 +64,7 @@ def export(
     program = trace_program(network, {"clip": takes(2)}, ("logits",))
 
     def difference(opened: Opened) -> float:
-        return _apart([(opened.run([c])[0], video(prepare(c))) for c in map(takes, _BATCHES)])
+        return apart([(opened.run([c])[0], video(prepare(c))) for c in map(takes, _BATCHES)])
 
     return _written(program, facts, place, difference, tolerance)
 
@@ -103,7 +103,7 @@ def export_step(
                 came = theirs.step(frame)
                 pairs.append((came.frame_logits, wanted.frame_logits))
                 pairs.append((came.clip_logits, wanted.clip_logits))
-        return _apart(pairs)
+        return apart(pairs)
 
     return _written(program, facts, place, difference, tolerance)
 
@@ -189,21 +189,15 @@ def _written(
         draft = Path(folder) / path.name
         made.write(program, to_json(facts), draft)
         with torch.no_grad():
-            apart = difference(made.read(draft))
-        if not apart <= tolerance:
+            off = difference(made.read(draft))
+        if not off <= tolerance:
             raise TimeliftError(
                 f"{path} was not written: the exported network's answers differ from the network's by "
-                f"{apart:.1e} of the largest, more than {tolerance:.0e}"
+                f"{off:.1e} of the largest, more than {tolerance:.0e}"
             )
         for beside in Path(folder).iterdir():
             if beside != draft:
                 path.unlink(missing_ok=True)  # or an older file would for a moment read the new weights
                 beside.replace(path.with_name(beside.name))
         draft.replace(partial)
-    return Export(path, name, facts, apart)
-
-
-def _apart(pairs: Sequence[tuple[Any, Any]]) -> float:
-    """The largest difference of what came from what was wanted, of the largest wanted; NaN if any is."""
-    apart = torch.stack([(came - wanted).abs().max() for came, wanted in pairs]).max()
-    return float(apart / torch.stack([wanted.abs().max() for _, wanted in pairs]).max().clamp_min(1e-30))
+    return Export(path, name, facts, off)

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from timelift.deploy.facts import ExportFacts, from_json
 from timelift.deploy.files import SUFFIXES, Opened, file_format, format_of
-from timelift.deploy.step import zero_states
-from timelift.deploy.stream import StreamAnswer
+from timelift.deploy.stepped import Stepped
 from timelift.records import DataError, UsageError
 
 
@@ -27,33 +26,20 @@ class ExportedModel:
         Raises:
             UsageError: for clips of another shape or number format than the file's.
         """
-        wanted, number = self.facts.shape, self.facts.takes
-        if tuple(clip.shape[1:]) != wanted or str(clip.dtype) != f"torch.{number}":
-            raise UsageError(
-                f"this file takes clips (B, {', '.join(map(str, wanted))}) of {number}; these are "
-                f"{tuple(clip.shape)} of {str(clip.dtype).removeprefix('torch.')}"
-            )
+        _check("clips", clip, self.facts)
         return self._run([clip])[0]
 
 
-class ExportedStep:
-    """A stream through a file: `step` as `Stream` has it, its states held here."""
+class ExportedStep(Stepped):
+    """A stream through a file."""
 
     def __init__(self, opened: Opened, facts: ExportFacts):
+        super().__init__(opened.run, facts.states)
         self.facts = facts
-        self._run = opened.run
-        self.reset()
 
-    def reset(self) -> None:
-        """Forget all frames: the next one begins another video."""
-        self._states: list[Tensor] | None = None
-
-    def step(self, frame: Tensor) -> StreamAnswer:
-        """The next frame (B, C, H, W) of B videos."""
-        states = zero_states(self.facts.states, len(frame)) if self._states is None else self._states
-        frame_logits, *self._states = self._run([frame, *states])
-        seen, clip_logits = self._states[:2]
-        return StreamAnswer(frame_logits, clip_logits, int(seen))
+    def check(self, frame: Tensor) -> None:
+        """Raise a UsageError for a frame of another shape or number format than the file's."""
+        _check("frames", frame, self.facts)
 
 
 def open_exported(path: Path | str) -> ExportedModel | ExportedStep:
@@ -76,3 +62,11 @@ def open_exported(path: Path | str) -> ExportedModel | ExportedStep:
         raise DataError(f"{path} cannot be opened as {name}: {' '.join(str(error).split())[:200]}") from error
     facts = from_json(opened.text, str(path))
     return ExportedModel(opened, facts) if facts.kind == "clips" else ExportedStep(opened, facts)
+
+
+def _check(name: str, given: Tensor, facts: ExportFacts) -> None:
+    if tuple(given.shape[1:]) != facts.shape or str(given.dtype) != f"torch.{facts.takes}":
+        raise UsageError(
+            f"this file takes {name} (B, {', '.join(map(str, facts.shape))}) of {facts.takes}; these are "
+            f"{tuple(given.shape)} of {str(given.dtype).removeprefix('torch.')}"
+        )

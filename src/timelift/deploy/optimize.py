@@ -5,8 +5,7 @@ The forms: as it is; "frozen" (norms folded, kernels packed, activations fused: 
 that is asked for. A form whose answers differ by more than is allowed is left out, with the reason.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from timelift.deploy.forms import TOLERANCE, WORTH, apart, check_float32, full_float32, too_far, until_done
 from timelift.deploy.frozen import folded, packed
 from timelift.deploy.program import quiet, trace_program, with_kernels_made
 from timelift.lifting import VideoModel
@@ -23,9 +23,8 @@ from timelift.records import UsageError
 from timelift.timing import Contest, Timed, measure
 
 Precision = Literal["float32", "bfloat16", "auto"]
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}  # of the largest answer
 AS_IT_IS = "as it is"
-_WORTH = 0.98  # of the time of a plainer form: less than this is taken for chance
+_TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.05}  # of the largest answer
 
 
 @dataclass(frozen=True)
@@ -90,38 +89,36 @@ def optimize(
     """
     if video.training:
         raise UsageError("the network is in train mode: call video.eval() first")
-    floats = {t.dtype for t in (clip, *video.parameters(), *video.buffers()) if t.is_floating_point()}
-    if floats != {torch.float32}:
-        raise UsageError("a network and a clip in float32 are optimized: call .float() first")
+    check_float32(video, clip)
     if precision not in ("float32", "bfloat16", "auto"):
         raise UsageError(f"precision {precision!r}: float32, bfloat16 or auto")
     runs, left_out = _made(video, clip, precision, compiled, tell)
-    with torch.no_grad(), _exact():
+    with torch.no_grad(), full_float32():
         wanted = video(clip)
     taken = {AS_IT_IS: runs.pop(AS_IT_IS)}
     differences = {AS_IT_IS: 0.0}
     for name, run in runs.items():
         try:
-            with _exact():
+            with full_float32():
                 came = run(clip)
         except Exception as error:  # a processor or a compiler without what it needs
             left_out[name] = _line(error)
             continue
-        apart = float((came - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
-        allowed = TOLERANCE["bfloat16" if "bfloat16" in name else "float32"]
-        if apart <= allowed:
-            taken[name], differences[name] = run, apart
+        off = apart([(came, wanted)])
+        far = too_far(off, _TOLERANCES["bfloat16" if "bfloat16" in name else "float32"])
+        if far:
+            left_out[name] = far
         else:
-            left_out[name] = f"answers differ by {apart:.0e} of the largest, more than {allowed:.0e}"
+            taken[name], differences[name] = run, off
     tell("timing")
     timed = measure(
-        Contest("", {name: partial(_finished, run, clip) for name, run in taken.items()}), turns
+        Contest("", {name: partial(until_done, run, clip) for name, run in taken.items()}), turns
     ).ways
     ways = [Way(one.name, one, differences[one.name]) for one in timed]
     ways += [Way(name, None, float("nan"), reason) for name, reason in left_out.items()]
     chosen = timed[0]
     for one in timed[1:]:
-        if one.minimum < _WORTH * chosen.minimum:
+        if one.minimum < WORTH * chosen.minimum:
             chosen = one
     return OptimizedModel(video, tuple(clip.shape), tuple(ways), chosen.name, taken[chosen.name])
 
@@ -195,25 +192,6 @@ def _in_format(network: Callable[[Tensor], Tensor], number: torch.dtype) -> Call
             return network(clip.to(number)).to(clip.dtype)
 
     return run
-
-
-def _finished(run: Callable[[Tensor], Tensor], clip: Tensor) -> None:
-    """The answer, once the device has it."""
-    run(clip)
-    if clip.device.type in ("cuda", "mps"):
-        getattr(torch, clip.device.type).synchronize()
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """Without the 10 bits of TF32 in which a GPU may compute: folded weights are rounded otherwise."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _line(error: Exception) -> str:

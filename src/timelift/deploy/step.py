@@ -23,7 +23,7 @@ from timelift.records import UsageError
 
 Shape = tuple[int | None, ...]  # None: the batch
 
-_COUNT, _MEAN = "frames_seen", "clip_logits"  # the step's own states, before those of layers
+COUNT, MEAN = "frames_seen", "clip_logits"  # the step's own states, before those of layers
 
 
 def trace_step(
@@ -41,7 +41,7 @@ def trace_step(
         raise UsageError("a step keeps the mean of the frames' logits: this network's answer is another one")
     with torch.no_grad():
         two, three = (moved(video, prepare(frames(videos).unsqueeze(2))) for videos in (2, 3))
-    mean: dict[str, Shape] = {_COUNT: (), _MEAN: (None, two[0].shape[1])}
+    mean: dict[str, Shape] = {COUNT: (), MEAN: (None, two[0].shape[1])}
     pairs = zip(_tensors(two[1]), _tensors(three[1]), strict=True)
     shapes = mean | {name: _with_batch_free(a, b) for (name, a), (_, b) in pairs}
     states = dict(zip((f"state.{name}" for name in shapes), zero_states(shapes, 2), strict=True))
@@ -66,7 +66,7 @@ def zero_states(shapes: dict[str, Shape], videos: int) -> list[Tensor]:
     return [
         torch.zeros(
             [videos if size is None else size for size in shape],
-            dtype=torch.int64 if name == _COUNT else torch.float32,
+            dtype=torch.int64 if name == COUNT else torch.float32,
         )
         for name, shape in shapes.items()
     ]

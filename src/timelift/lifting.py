@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from timelift.clip import ClipBatch, Clipwise, Framewise, OnFrames, Tokenwise, channels_last, fold
+from timelift.conversions.convolution import ConvOnClips
 from timelift.conversions.errors import ClipTooShort, ConversionError
 from timelift.conversions.inflate import temporal_stride
 from timelift.conversions.pool import TemporalSubsample
+from timelift.conversions.temporal import TemporalConv
 from timelift.networks.paths import behind_norm_act, check_lengths, parallel_strided
 from timelift.networks.select import Cycle, Rule, every
 from timelift.networks.trace import Layer, trace
 from timelift.receipt import Converted, Receipt, left_alone, origins
 from timelift.records.errors import UsageError
+from timelift.rewrite.layout import lay_out_kernels
 from timelift.rewrite.mode import rewritten
 
 
@@ -136,6 +139,7 @@ def lift(
         *notes,
     )
     receipt = Receipt(tuple(map(_row, made)), framewise, before, _count(net), notes)
+    lay_out_kernels(net, (nn.Conv2d, ConvOnClips, TemporalConv))
     video = VideoModel(net, receipt, {}, consensus)
     video.groups = _groups(video, new, made)
     if not all(map(_keeps_length, made)):

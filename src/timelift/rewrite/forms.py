@@ -1,9 +1,10 @@
 """Which form of a convolution's backward is taken: a fixed rule, so that a run's numbers can be had again.
 
-Measured with oneDNN 3.12 on an AVX2 processor (Zen 3), one and two threads, float32, channels-last, as the
-share of the time of PyTorch's own kernel gradient (docs/performance.md): Winograd 0.38 to 0.55 from 64
-channels on; on contiguous copies 0.5 to 0.8 elsewhere. With AVX-512 oneDNN has better kernels of its own for
-channels-last, so that there, and wherever nothing was measured, PyTorch's stand.
+Measured with oneDNN 3.12, float32, channels-last, as the share of the time of PyTorch's own kernel gradient
+(docs/performance.md). With AVX2 (Zen 3), one and two threads: Winograd 0.38 to 0.55 from 64 channels on; on
+contiguous copies 0.5 to 0.8 elsewhere. With AVX-512 (Zen 4), where oneDNN has better kernels of its own:
+Winograd 0.47 to 0.9 from 64 channels on, on all but the smallest maps; contiguous copies do not help.
+Wherever nothing was measured, PyTorch's stand.
 """
 
 from typing import Literal
@@ -21,16 +22,27 @@ def kernel_gradient_form(
     maps: Tensor, kernel: Tensor, stride: tuple[int, ...], dilation: tuple[int, ...], groups: int
 ) -> Form:
     """Of the convolution of maps (B, C, (T,) H, W) with a kernel (C', C, (k,) h, w)."""
-    if maps.dtype != torch.float32 or torch.backends.cpu.get_cpu_capability() != "AVX2":
-        return "pytorch"
+    processor = torch.backends.cpu.get_cpu_capability()
     filters, channels = kernel.shape[:2]
+    if maps.dtype != torch.float32 or processor not in ("AVX2", "AVX512"):
+        return "pytorch"
     if groups > 1 or filters * channels < 4096 or kernel.shape[-2:] == (1, 1):
         return "pytorch"
-    if kernel.shape[-2:] != (3, 3) or max(stride[-2:]) > 1 or max(dilation) > 1:
-        return "contiguous"
-    number = maps.numel() // (channels * maps.shape[-2] * maps.shape[-1]) * tiles(*maps.shape[-2:])
-    worth = filters * channels / (filters + channels) / 4  # else what is made of the points outweighs them
-    return "winograd" if number >= worth else "contiguous"
+    pays = _pays_with_avx2 if processor == "AVX2" else _pays_with_avx512
+    if kernel.shape[-2:] == (3, 3) and max(stride[-2:]) == max(dilation) == 1:
+        number = maps.numel() // (channels * maps.shape[-2] * maps.shape[-1]) * tiles(*maps.shape[-2:])
+        if pays(number, filters, channels):
+            return "winograd"
+    return "contiguous" if processor == "AVX2" else "pytorch"
+
+
+def _pays_with_avx2(number: int, filters: int, channels: int) -> bool:
+    """Whether the products over so many tiles outweigh what is made of the points."""
+    return number >= filters * channels / (filters + channels) / 4
+
+
+def _pays_with_avx512(number: int, filters: int, channels: int) -> bool:
+    return min(filters, channels) >= 64 and number * filters * channels >= 2_500_000
 
 
 def depthwise_in_slices(clip: Tensor, kernel: Tensor, steps: Steps) -> bool:

@@ -30,7 +30,7 @@ def tiles(height: int, width: int) -> int:
 def kernel_gradient(
     gradient: Tensor, clip: Tensor, slices: int, steps: Steps, padding: tuple[int, int]
 ) -> Tensor:
-    """The gradient of a kernel, (C', C, slices, 3, 3).
+    """The gradient of a kernel, (C', C, slices, 3, 3), channels last.
 
     gradient: of the answer (B, C', T', H', W'). clip: what was convolved, (B, C, T, H, W), with zeros around:
     padding rows and columns on each side. One group; a stride in time alone, and no dilation.
@@ -41,7 +41,7 @@ def kernel_gradient(
     outputs, height, width, filters = answers.shape[1:]
     length, channels = frames.shape[1], frames.shape[-1]
     at_once = max(1, _AT_A_TIME // (_SEEN**2 * tiles(height, width) * (channels + filters)))
-    points = frames.new_zeros(slices, _SEEN**2, channels, filters)
+    points = frames.new_zeros(slices, _SEEN**2, filters, channels)
     for one, of_one in zip(frames, answers, strict=True):
         for start in range(0, outputs, at_once):
             end = min(start + at_once, outputs)
@@ -54,11 +54,11 @@ def kernel_gradient(
                 if inside:
                     frames_seen = seen[:, steps.source(i, inside, first)].flatten(1, 2)
                     answers_told = told[:, inside.start - start : inside.stop - start].flatten(1, 2)
-                    points[i].baddbmm_(frames_seen.mT, answers_told)
+                    points[i].baddbmm_(answers_told.mT, frames_seen)
     along = points.new_tensor(_OF_POINTS)
     to_pixels = torch.einsum("ka,lb->klba", along, along).flatten(2).flatten(0, 1)  # (9, 36)
-    pixels = to_pixels @ points.flatten(2)  # (slices, 9, C * C')
-    return pixels.unflatten(2, (channels, filters)).unflatten(1, (3, 3)).permute(4, 3, 0, 1, 2)
+    pixels = to_pixels @ points.permute(2, 0, 1, 3)  # (C', slices, 9, C)
+    return pixels.unflatten(2, (3, 3)).permute(0, 4, 1, 2, 3)
 
 
 def _whole_tiles(maps: Tensor, height: int, width: int, padding: tuple[int, int], side: int) -> Tensor:

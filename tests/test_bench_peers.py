@@ -1,5 +1,6 @@
 """Peers in processes of their own: asked in rotation, held against each other, and told truly."""
 
+import dataclasses
 import os
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from timelift import Inflate
-from timelift.bench import peer_layers, peer_streams, peers
+from timelift.bench import peer_layers, peer_overlap, peer_streams, peers
 from timelift.bench.live import peak_live_bytes
 from timelift.bench.peer_calls import CONVOLUTION_FLOPS, Network
 from timelift.bench.peers_text import HEADINGS, complaints, markdown, rows, table
@@ -80,6 +81,9 @@ def test_contenders_take_turns_in_processes_of_their_own(tmp_path):
     assert all(one.resident_bytes > 50e6 for one in ended.measured)
     assert len(complaints(ended)) == 1
     assert "far answers otherwise than first, by 5.0e-02" in complaints(ended)[0]
+    for like, count in (("far", 0), ("near", 1), ("nobody", 1)):  # twice what a format costs is allowed
+        case = dataclasses.replace(ended.case, like=like)
+        assert len(complaints(dataclasses.replace(ended, case=case))) == count
 
 
 @pytest.mark.parametrize(
@@ -235,6 +239,19 @@ def test_a_stream_answers_as_sixteen_frames_do(monkeypatch):
     streamed, again = peer_streams.rcn_stream_call(CPU), peer_streams.rcn_again_call(CPU)
     streamed.run()
     assert relative(answers_of(streamed), answers_of(again)) < 1e-4
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_clips_that_share_answer_as_clips_one_by_one(causal, monkeypatch):
+    monkeypatch.setattr(peer_overlap, "SIDE", 32)
+    one_by_one, at_once, shared = (
+        answers_of(peer_overlap.overlap_call(causal, way, CPU)) for way in ("one by one", "at once", "shared")
+    )
+    assert one_by_one[0].shape == (10, 400)
+    assert relative(at_once, one_by_one) < 1e-4
+    assert relative(shared, one_by_one) < 1e-4
+    monkeypatch.setattr(peer_overlap, "LENGTH", 30)
+    assert relative(answers_of(peer_overlap.overlap_call(causal, "shared", CPU)), one_by_one) > 1e-4
 
 
 # --- cases ---

@@ -30,6 +30,7 @@ from timelift.bench.peer_calls import (
     torchvision_call,
 )
 from timelift.bench.peer_layers import depthwise_call, depthwise_flops
+from timelift.bench.peer_overlap import CLIPS, FRAMES, LENGTH, SIDE, overlap_call
 from timelift.bench.peer_streams import rcn_again_call, rcn_stream_call, step_call
 from timelift.bench.rotation import Call, Case, Contender, Race, race
 from timelift.deploy import onnx_file
@@ -74,7 +75,13 @@ def cases() -> dict[str, Callable[[Setting], Case]]:
         for name in NETWORKS:
             if not training or name != "s3d-224":
                 made[name + end] = partial(network_case, name, training, precision)
-    return made | {"lite0-depthwise": depthwise_case, "stream-step": step_case, "stream-rcn": rcn_case}
+    return made | {
+        "lite0-depthwise": depthwise_case,
+        "stream-step": step_case,
+        "stream-rcn": rcn_case,
+        "overlap-frames": partial(overlap_case, False),
+        "overlap-causal": partial(overlap_case, True),
+    }
 
 
 def default_cases(device: torch.device) -> list[str]:
@@ -135,6 +142,7 @@ def network_case(name: str, training: bool, precision: Precision, setting: Setti
         (*contenders, *measures(device)),
         _APART_IN_BFLOAT16 if precision != "float32" else _APART_IN_TRAINING if training else _APART,
         live=training,
+        like="" if precision == "float32" else f"torchvision, {precision}",
     )
 
 
@@ -189,6 +197,23 @@ def rcn_case(setting: Setting) -> Case:
         Contender("timelift, streamed, optimized", partial(rcn_stream_call, setting.device, True), True),
     )
     return Case("stream-rcn", "RCN-18, each new frame of 112 x 112, float32", contenders)
+
+
+def overlap_case(causal: bool, setting: Setting) -> Case:
+    """Clips that overlap, as dense evaluation judges them."""
+    one_by_one = partial(overlap_call, causal, "one by one", setting.device)
+    contenders = (
+        Contender("clip by clip", one_by_one),
+        Contender(f"clip by clip{_KEPT}", one_by_one, True),
+        Contender(f"all at once{_KEPT}", partial(overlap_call, causal, "at once", setting.device), True),
+        Contender(
+            "timelift, shared work once", partial(overlap_call, causal, "shared", setting.device), True
+        ),
+    )
+    lifted = "two causal 3-D convolutions first" if causal else "frame by frame"
+    size = f"{CLIPS} clips of {LENGTH} frames of a video of {FRAMES}, {SIDE} x {SIDE}"
+    name = "overlap-causal" if causal else "overlap-frames"
+    return Case(name, f"ResNet-18, {lifted}, {size}, float32", contenders)
 
 
 def prepared(network: Network, folder: Path) -> tuple[Path, float]:

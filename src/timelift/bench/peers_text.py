@@ -1,6 +1,7 @@
 """The races as tables: for the terminal, and as Markdown for docs/performance.md."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 from timelift.bench.peer_calls import CONVOLUTION_FLOPS
 from timelift.bench.rotation import Measured, Race
@@ -68,12 +69,19 @@ def _rate(one: Measured) -> float:
 
 def complaints(race: Race) -> list[str]:
     """Contenders whose answers are not the first one's: their times say nothing."""
+    allowed = _allowed(race)
     return [
         f"{race.case.name}: {one.contender.name} answers otherwise than {race.measured[0].contender.name}, "
-        f"by {one.difference:.1e} of the largest (at most {race.case.tolerance:.0e})"
+        f"by {one.difference:.1e} of the largest (at most {allowed:.0e})"
         for one in race.measured
-        if one.difference is not None and not one.difference <= race.case.tolerance
+        if one.difference is not None and not one.difference <= allowed
     ]
+
+
+def _allowed(race: Race) -> float:
+    """How far answers may differ."""
+    of_format = [one.difference for one in race.measured if one.contender.name == race.case.like]
+    return max([race.case.tolerance, *(2 * far for far in of_format if far is not None and isfinite(far))])
 
 
 def markdown(races: Sequence[Race], command: str, machine: str, turns: int) -> str:

@@ -53,7 +53,8 @@ class Contender:
 class Case:
     """Contenders for one thing; the first is what the others are held against.
 
-    tolerance: how far answers may differ, relative to the first's largest. live: whether the peak of live
+    tolerance: how far answers may differ, relative to the first's largest. like: a contender that says what
+    its number format costs: twice its difference is allowed, if that is more. live: whether the peak of live
     tensors is measured, too.
     """
 
@@ -62,6 +63,7 @@ class Case:
     contenders: tuple[Contender, ...]
     tolerance: float = 1e-4
     live: bool = False
+    like: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from timelift.lifting import VideoModel, lift
 from timelift.networks.resnet import resnet
 from timelift.networks.select import first
 
-FRAMES, CLIPS, LENGTH, SIDE = 64, 10, 32, 112
+FRAMES, CLIPS, LENGTH, SIDE = 64, 10, 32, 64
 Way = Literal["one by one", "at once", "shared"]
 
 

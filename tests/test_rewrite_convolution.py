@@ -158,7 +158,7 @@ def test_the_rule_is_of_shapes_alone_and_leaves_pytorch_what_was_not_measured(mo
     assert form((4, 512, 7, 7), (512, 512, 3, 3)) == "contiguous"  # more kernel than map
     assert form((2, 64, 8, 56, 56), (64, 64, 3, 3, 3)) == "winograd"
     assert form(wide, kernel, capability="AVX512") == "winograd"
-    assert form((4, 512, 7, 7), (512, 512, 3, 3), capability="AVX512") == "winograd"
+    assert form((16, 256, 14, 14), (256, 256, 3, 3), capability="AVX512") == "winograd"
     for plain in (
         form(wide, (144, 64, 1, 1)),
         form(wide, (64, 1, 3, 3), groups=64),
@@ -166,7 +166,8 @@ def test_the_rule_is_of_shapes_alone_and_leaves_pytorch_what_was_not_measured(mo
         form(wide, kernel, capability="DEFAULT"),
         form(wide, kernel, stride=2, capability="AVX512"),
         form((16, 64, 56, 56), (48, 64, 3, 3), capability="AVX512"),
-        form((8, 96, 7, 7), (208, 96, 3, 3), capability="AVX512"),  # little to win
+        form((4, 512, 7, 7), (512, 512, 3, 3), capability="AVX512"),  # more kernel than map
+        form((12, 96, 7, 7), (128, 96, 3, 3), capability="AVX512"),  # little to win
         form(wide, kernel, dtype=torch.bfloat16),
     ):
         assert plain == "pytorch"

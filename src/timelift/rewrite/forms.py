@@ -42,7 +42,7 @@ def _pays_with_avx2(number: int, filters: int, channels: int) -> bool:
 
 
 def _pays_with_avx512(number: int, filters: int, channels: int) -> bool:
-    return min(filters, channels) >= 64 and number * filters * channels >= 2_500_000
+    return min(filters, channels) >= 64 and number >= 48 and number * filters * channels >= 2_500_000
 
 
 def depthwise_in_slices(clip: Tensor, kernel: Tensor, steps: Steps) -> bool:

@@ -1,5 +1,8 @@
 """A convolution of clips with a kernel through time and space, in whichever of its forms is the quickest."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from timelift.clip import fold, unfold
@@ -37,4 +40,23 @@ def _seen(kernel: Tensor, steps: Steps, length: int) -> tuple[Tensor, Steps]:
     if seen == slice(0, kernel.shape[2]):
         return kernel, steps
     cut = seen.start
-    return kernel[:, :, seen], steps._replace(before=steps.before - cut, after=steps.after - cut)
+    return Slices.apply(kernel, seen), steps._replace(before=steps.before - cut, after=steps.after - cut)
+
+
+class Slices(torch.autograd.Function):
+    """Some slices of a kernel. The gradient lies as the kernel does: indexing's would be copied over."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: Tensor, seen: slice) -> Tensor:
+        """(C', C, k, h, w) -> those slices of it."""
+        ctx.save_for_backward(kernel)
+        ctx.seen = seen
+        return kernel[:, :, seen]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Zeros for all others."""
+        (kernel,) = ctx.saved_tensors
+        out = torch.zeros_like(kernel)
+        out[:, :, ctx.seen] = gradient
+        return out, None

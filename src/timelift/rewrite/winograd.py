@@ -57,7 +57,9 @@ def kernel_gradient(
                     points[i].baddbmm_(answers_told.mT, frames_seen)
     along = points.new_tensor(_OF_POINTS)
     to_pixels = torch.einsum("ka,lb->klba", along, along).flatten(2).flatten(0, 1)  # (9, 36)
-    pixels = to_pixels @ points.permute(2, 0, 1, 3)  # (C', slices, 9, C)
+    pixels = points.new_empty(filters, slices, 9, channels)
+    for i in range(slices):  # one @ over all would copy the points first
+        pixels[:, i] = torch.bmm(to_pixels.expand(filters, -1, -1), points[i].transpose(0, 1))
     return pixels.unflatten(2, (3, 3)).permute(0, 4, 1, 2, 3)
 
 

@@ -44,6 +44,7 @@ PUBLISHED = {  # percent, 101 classes
     "scale": 72.4,
     "zero": 73.3,
     "negative": 73.9,
+    "LSTM from random weights": 71.1,  # LRCN
     "composite LSTM": 75.8,
     "flow, single": 72.2,
     "flow, stack of 10": 77.5,

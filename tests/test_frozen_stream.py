@@ -60,6 +60,7 @@ def test_a_state_goes_on_elsewhere():
         Stream(video).state_dict(),
         state | {"clip_logits": state["clip_logits"][0]},
         state | {"clip_logits": torch.cat([state["clip_logits"]] * 2)},
+        state | {"clip_logits": state["clip_logits"][0, 0]},
         {name: None for name in state},
         dict(reversed(state.items())),
     ):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from timelift.bench.peer_calls import settled
+from timelift.bench.peer_streams import seeded
 from timelift.bench.rotation import Call
 from timelift.conversions import Inflate
 from timelift.deploy.overlap import OverlappingClips
@@ -36,11 +37,8 @@ def overlap_call(causal: bool, way: Way, device: torch.device) -> Call:
 
 
 def _video(causal: bool) -> VideoModel:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = resnet(18, 400)
-        rules = (Inflate(3, causal=True, start="random") @ first(2),) if causal else ()
-        return lift(net, *rules, example=torch.zeros(1, 3, SIDE, SIDE)).eval()
+    rules = (Inflate(3, causal=True, start="random") @ first(2),) if causal else ()
+    return seeded(lambda: lift(resnet(18, 400), *rules, example=torch.zeros(1, 3, SIDE, SIDE)))
 
 
 def _frames() -> Tensor:

@@ -25,7 +25,7 @@ def step_call(
 ) -> Call:
     """One frame through a causal (2+1)D ResNet-18: as it is, or layers through time, or all, by conv3d."""
     factorize = Factorize(3, causal=True, start="random")
-    video = _seeded(lambda: lift(resnet(18, 400), factorize, example=torch.zeros(1, 3, 112, 112)))
+    video = seeded(lambda: lift(resnet(18, 400), factorize, example=torch.zeros(1, 3, 112, 112)))
     for module in video.modules():
         if isinstance(module, TemporalConv) and in_conv3d != "nothing":
             module.__class__ = Conv3dStep
@@ -95,14 +95,15 @@ def _logits(stream: Stream | FrozenStream, frame: Tensor) -> Tensor:
 
 
 def _rcn() -> VideoModel:
-    return _seeded(lambda: create_model("rcn_18", start="random"))
+    return seeded(lambda: create_model("rcn_18", start="random"))
 
 
 def _frames(device: torch.device) -> Tensor:
     return torch.randn(1, 3, _FRAMES, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-def _seeded(build: Callable[[], VideoModel]) -> VideoModel:
+def seeded(build: Callable[[], VideoModel]) -> VideoModel:
+    """The network in eval, the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build().eval()

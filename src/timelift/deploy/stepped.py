@@ -61,5 +61,7 @@ class Stepped:
         tensors = list(state.values())
         if list(state) != list(self._shapes) or not all(isinstance(one, Tensor) for one in tensors):
             return False
+        if state[MEAN].dim() == 0:
+            return False
         zeros = zero_states(self._shapes, len(state[MEAN]))
         return [one.shape for one in tensors] == [one.shape for one in zeros]
